@@ -1,0 +1,55 @@
+"""Score the trained SAE on test activations: `dvc repro evaluate_sae` (one pass, no language model)."""
+
+from pathlib import Path
+
+import torch
+
+from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
+from fast_sae.activations.stored import StoredActivations
+from fast_sae.artifacts import read_manifest
+from fast_sae.chat.prepared import read_prepared
+from fast_sae.chat.split import Split
+from fast_sae.errors import run
+from fast_sae.evaluation.evaluate import evaluate_sae
+from fast_sae.evaluation.measure import Held
+from fast_sae.evaluation.settings import EvaluateSettings
+from fast_sae.params import load_params, parse_section
+from fast_sae.runtime import RuntimeSettings
+from fast_sae.sae.checkpoint import STAGE, load_sae
+from fast_sae.sae.settings import SAESettings
+from fast_sae.training.settings import TrainSettings, training_record
+
+
+def main(
+    prepared: Path = Path("data/prepared"),
+    activations: Path = Path("data/activations"),
+    sae: Path = Path("models/sae"),
+    metrics: Path = Path("metrics/evaluate_sae.json"),
+    plots: Path = Path("metrics/plots/evaluate_sae"),
+) -> None:
+    """Choose label latents on validation, score everything on test, write metrics and tables."""
+    params = load_params()
+    model = parse_section(params, "model", ModelSettings)
+    extract = parse_section(params, "extract", ExtractSettings)
+    sae_settings = parse_section(params, "sae", SAESettings)
+    train = parse_section(params, "train", TrainSettings)
+    read_manifest(sae, STAGE).require(training_record(model, extract, sae_settings, train))
+
+    def held(split: Split) -> Held:
+        source = StoredActivations(activations, sae_settings.layer, split, activation_record(model, extract))
+        return Held(split, source, [example.label for example in read_prepared(prepared, split)])
+
+    report = evaluate_sae(
+        load_sae(sae),
+        held("validation"),
+        held("test"),
+        parse_section(params, "evaluate", EvaluateSettings),
+        kinds=train.kind_numbers,
+        dtype=getattr(torch, train.dtype),
+        runtime=parse_section(params, "runtime", RuntimeSettings),
+    )
+    report.write(metrics, plots)
+
+
+if __name__ == "__main__":
+    run(main)

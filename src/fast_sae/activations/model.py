@@ -1,0 +1,146 @@
+"""A language model cut down to what is read: the blocks up to the deepest wanted layer, and no LM head."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from fast_sae.activations.settings import ModelSettings
+from fast_sae.errors import ModelError
+
+
+class _DeepestReached(Exception):
+    """Raised inside the model's pass once the deepest wanted layer is known."""
+
+
+class TruncatedModel:
+    """A `transformers` model that computes some of its `hidden_states`, and nothing beyond them.
+
+    `hidden_states[n]` is what enters block n (for n = 0, the embedding), and for the last n the model's own output,
+    after its final norm. The blocks behind the deepest wanted layer are removed.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
+        """Cut `model` down in place.
+
+        Args:
+            model: A base model, without LM head.
+            layers: Rising indices into `hidden_states`.
+
+        Raises:
+            ModelError: if a layer does not exist or the model's blocks cannot be found.
+        """
+        self.layers = tuple(layers)
+        blocks = find_blocks(model)
+        self.n_blocks = len(blocks)
+        if layers[-1] > self.n_blocks:
+            raise ModelError(f"layer {layers[-1]} does not exist: hidden_states of this model end at {self.n_blocks}")
+        self._reads_output = layers[-1] == self.n_blocks
+        self._entered = {n: blocks[n] for n in layers if n < self.n_blocks}
+        if not self._reads_output:
+            del blocks[layers[-1] + 1 :]
+        self.model = model.eval().requires_grad_(False)
+        self.d_in: int = model.config.get_text_config().hidden_size
+        accepted = inspect.signature(model.forward).parameters
+        self._takes_positions = "position_ids" in accepted
+        self._options = {"use_cache": False} if "use_cache" in accepted else {}
+
+    @torch.no_grad()
+    def hidden_states(
+        self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False
+    ) -> dict[int, list[Float[Tensor, "_ d_in"]]]:
+        """Return, for each wanted layer, the activations of each sequence, as if it had been fed alone.
+
+        Args:
+            sequences: Token ids of each sequence, none empty.
+            pad_left: Pad before the shorter sequences instead of behind them.
+        """
+        device = self.model.device
+        inputs = _pad(sequences, pad_left=pad_left and self._takes_positions, positions=self._takes_positions)
+        found = self._run({name: tensor.to(device) for name, tensor in inputs.items()})
+        starts = inputs["attention_mask"].argmax(1).tolist()
+        ends = [start + len(sequence) for start, sequence in zip(starts, sequences, strict=True)]
+        return {
+            layer: [row[start:end] for row, start, end in zip(states, starts, ends, strict=True)]
+            for layer, states in found.items()
+        }
+
+    def is_causal(self) -> bool:
+        """Find out by trial whether a token's activations hang on later tokens."""
+        deepest = self.layers[-1]
+        short, long = ([1, 2], [1, 3]) if self.model.config.get_text_config().vocab_size > 3 else ([0, 0], [0, 1])
+        first, second = (self.hidden_states([ids])[deepest][0][0] for ids in (short, long))
+        return deepest == 0 or torch.equal(first, second)
+
+    def _run(self, inputs: Mapping[str, Tensor]) -> dict[int, Float[Tensor, "batch position d_in"]]:
+        found: dict[int, Tensor] = {}
+        hooks = [
+            block.register_forward_pre_hook(self._keep(layer, found), with_kwargs=True)
+            for layer, block in self._entered.items()
+        ]
+        try:
+            output = self.model(**inputs, **self._options)
+            found[self.layers[-1]] = output.last_hidden_state
+        except _DeepestReached:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {layer: found[layer] for layer in self.layers}
+
+    def _keep(self, layer: int, found: dict[int, Tensor]):  # noqa: ANN202  (torch's hook type is private)
+        def hook(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            found[layer] = cast(Tensor, args[0] if args else kwargs["hidden_states"])
+            if layer == self.layers[-1]:
+                raise _DeepestReached
+
+        return hook
+
+
+def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """Find the list of a model's blocks: the only one as long as its config says."""
+    wanted = model.config.get_text_config().num_hidden_layers
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == wanted]
+    if len(lists) != 1:
+        raise ModelError(f"{type(model).__name__}: {len(lists)} lists of {wanted} blocks were found, not one")
+    return lists[0]
+
+
+def load_model(settings: ModelSettings, layers: Sequence[int], device: torch.device) -> TruncatedModel:
+    """Load a model by folder or hub id, cut it down on the CPU, and put the rest on `device`."""
+    model = AutoModel.from_pretrained(
+        **_where(settings), dtype=getattr(torch, settings.dtype), trust_remote_code=False, use_safetensors=True
+    )
+    truncated = TruncatedModel(model, layers)
+    truncated.model.to(device)  # type: ignore[arg-type]
+    return truncated
+
+
+def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+    """Load the tokenizer that belongs to a model."""
+    return AutoTokenizer.from_pretrained(**_where(settings), trust_remote_code=False)
+
+
+def _where(settings: ModelSettings) -> dict[str, Any]:
+    return {
+        "pretrained_model_name_or_path": settings.name,
+        "revision": settings.revision or "main",
+        "local_files_only": settings.is_local,
+    }
+
+
+def _pad(sequences: Sequence[Sequence[int]], *, pad_left: bool, positions: bool) -> dict[str, Tensor]:
+    """Bring sequences to one length; the padding is masked, so its token id (0) never matters."""
+    longest = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        place = slice(longest - len(sequence), None) if pad_left else slice(len(sequence))
+        ids[row, place] = torch.as_tensor(sequence, dtype=torch.long)
+        mask[row, place] = 1
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    return inputs | ({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if positions else {})

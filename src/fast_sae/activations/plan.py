@@ -1,0 +1,114 @@
+"""What an extraction will take, told before it starts: tokens, bytes and time; and its portions, shards and batches."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fast_sae.activations.model import TruncatedModel
+from fast_sae.chat.render import Rendered
+from fast_sae.errors import ArtifactError
+
+_ROW_FACTS = 4 + 4 + 4 + 1
+"""Bytes beside the activations in one row: example, position, token id, kind."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of an extraction."""
+
+    examples: int
+    tokens: int
+    bytes: int
+    """Of all shards of all layers."""
+
+    @classmethod
+    def of(cls, rendered: Sequence[Rendered], *, layers: int, d_in: int, itemsize: int) -> "Plan":
+        """Size up the given examples.
+
+        Args:
+            rendered: Every example of every split.
+            layers: Layers kept.
+            d_in: Width of one row.
+            itemsize: Bytes of one stored number.
+        """
+        tokens = sum(len(example.token_ids) for example in rendered)
+        return cls(len(rendered), tokens, tokens * layers * (d_in * itemsize + _ROW_FACTS))
+
+    def require_disk(self, folder: Path) -> None:
+        """Refuse a disk that cannot hold the shards.
+
+        Raises:
+            ArtifactError: if they are larger than what is free where `folder` lies.
+        """
+        free = shutil.disk_usage(folder).free
+        if self.bytes > free:
+            raise ArtifactError(
+                f"{folder}: {_size(self.bytes)} of activations will not fit, {_size(free)} are free; free some, keep "
+                "fewer extract.layers, or set data.max_examples"
+            )
+
+    def tell(self, tokens_per_second: float) -> str:
+        """Say in one line what is to come."""
+        seconds = round(self.tokens / tokens_per_second)
+        return (
+            f"{self.examples:,} examples, {self.tokens:,} tokens, {_size(self.bytes)} of activations; about "
+            f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} at {tokens_per_second:,.0f} tokens/s"
+        )
+
+
+def measure_speed(model: TruncatedModel, rendered: Sequence[Rendered], batch_tokens: int) -> float:
+    """Measure tokens per second on one batch of middling examples; the first of two passes warms up."""
+    middling = sorted(rendered, key=lambda example: len(example.token_ids))[len(rendered) // 2].token_ids
+    batch = [middling.tolist()] * max(1, min(batch_tokens // len(middling), len(rendered)))
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        model.hidden_states(batch)[model.layers[-1]][0].sum().item()  # .item() waits for a GPU
+        return time.perf_counter() - start
+
+    seconds()
+    return len(batch) * len(middling) / seconds()
+
+
+def plan_shards(lengths: Sequence[int], shard_rows: int) -> list[range]:
+    """Cut the examples, in order, into shards; each ends with the example that fills it.
+
+    >>> plan_shards([3, 3, 3, 1], shard_rows=5)
+    [range(0, 2), range(2, 4)]
+    """
+    shards: list[range] = []
+    first = rows = 0
+    for i, length in enumerate(lengths):
+        rows += length
+        if rows >= shard_rows or i == len(lengths) - 1:
+            shards.append(range(first, i + 1))
+            first, rows = i + 1, 0
+    return shards
+
+
+def plan_batches(examples: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Group the examples of one shard by length, the longest first, so that little is padding.
+
+    A batch holds at most `batch_tokens` tokens, padding included, but always one example.
+
+    >>> list(plan_batches([0, 1, 2], [2, 4, 3], batch_tokens=8))
+    [[1, 2], [0]]
+    """
+    batch: list[int] = []
+    for example in sorted(examples, key=lambda i: -lengths[i]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(example)
+    if batch:
+        yield batch
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

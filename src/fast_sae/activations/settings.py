@@ -1,0 +1,85 @@
+"""The `model` and `extract` sections of params.yaml."""
+
+import datetime
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from fast_sae.artifacts import Json
+from fast_sae.params import Settings
+
+STAGE = "extract_activations"
+
+
+class ModelSettings(Settings):
+    """The language model whose activations are read."""
+
+    name: str
+    """Folder of a local model, or the id of one on the Hugging Face hub."""
+    files: str
+    """What DVC watches: the folder of a local model (the same as `name`), or models/HUB_MODEL for one on the hub."""
+    revision: str | None
+    """Branch, tag or commit on the hub; null for a local model."""
+    dtype: Literal["float64", "float32", "bfloat16", "float16"]
+    """What the model computes in; never chosen for you."""
+
+    @model_validator(mode="after")
+    def _is_local_or_on_the_hub(self) -> Self:
+        if self.files not in (HUB_MODEL, self.name):
+            raise ValueError(
+                f"model.files is {self.files!r}; set it to {self.name!r} for a local model, or to {HUB_MODEL} "
+                "for one on the hub"
+            )
+        if self.is_local and self.revision is not None:
+            raise ValueError("model.revision must be null for a local model")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model is a folder on this machine."""
+        return self.files != HUB_MODEL
+
+
+HUB_MODEL = "models/HUB_MODEL"
+"""A file that stands in DVC's list of dependencies where a hub model has no folder here."""
+
+
+class ExtractSettings(Settings):
+    """Which activations are kept, and how."""
+
+    layers: tuple[Annotated[int, Field(ge=0)], ...]
+    """Indices into the model's `hidden_states`: 0 is the embedding, n the output of the n-th block."""
+    template: Literal["chat", "none"]
+    """Render each example by the tokenizer's chat template, or feed bare texts as they are."""
+    template_kwargs: dict[str, str | int | float | bool | None]
+    """Further variables for the chat template, such as date_string."""
+    template_date: str
+    """The day, YYYY-MM-DD, that a template is told which asks for today's date."""
+    max_length: Annotated[int, Field(gt=0)]
+    """Tokens kept of one example; what is cut off is counted."""
+    shard_rows: Annotated[int, Field(gt=0)]
+    """Rows in one shard file, about: a shard ends with the example that fills it."""
+    dtype: Literal["float16", "float32"]
+    """What activations are stored in."""
+
+    @field_validator("template_date")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        try:
+            datetime.date.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"template_date must be a day as YYYY-MM-DD, found {value!r}") from None
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _rise(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or any(b <= a for a, b in pairwise(value)):
+            raise ValueError(f"layers must be a rising list of layer numbers, found {list(value)}")
+        return value
+
+
+def activation_record(model: ModelSettings, extract: ExtractSettings) -> Json:
+    """Return what decides the activations of one layer, as their manifest holds it: other layers do not."""
+    return {"model": model.model_dump(mode="json"), "extract": extract.model_dump(mode="json", exclude={"layers"})}

@@ -1,0 +1,44 @@
+"""De-duplication by n-grams, as FAST does it (Li et al. 2025, arXiv:2506.07691, section on data).
+
+Walk the examples in order; drop one if any of its n-grams was seen in an earlier, kept one; otherwise remember all of
+its n-grams. Cost: one 8-byte hash per word of the kept examples.
+
+Differs from the paper: n-grams are of words, so that the result does not hang on a tokenizer (the paper does not name
+its unit); a turn shorter than n words counts as one n-gram, so that equal short examples are found; system turns are
+left out, because a system prompt shared by all chats would leave one of them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from fast_sae.chat.examples import Example
+
+
+def drop_duplicates(examples: Sequence[Example], n: int) -> list[Example]:
+    """Return the examples that share no word n-gram with an earlier kept one; n = 0 keeps all.
+
+    Args:
+        examples: In the order in which they claim their n-grams.
+        n: Words in one n-gram; FAST takes 20.
+    """
+    if n == 0:
+        return list(examples)
+    seen: set[bytes] = set()
+    kept: list[Example] = []
+    for example in examples:
+        grams = {
+            gram
+            for message in example.messages
+            if message["role"] != "system"
+            for gram in _grams(message["content"], n)
+        }
+        if seen.isdisjoint(grams):
+            seen |= grams
+            kept.append(example)
+    return kept
+
+
+def _grams(text: str, n: int) -> Iterator[bytes]:
+    words = text.split()
+    for start in range(max(1, len(words) - n + 1)):
+        yield hashlib.blake2b(" ".join(words[start : start + n]).encode(), digest_size=8).digest()

@@ -1,0 +1,133 @@
+"""Raw records of a data file, one reader per format; a record that cannot be read is told, not skipped."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fast_sae.errors import DataError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record and where it stands."""
+
+    place: str
+    """`line 7`, or `record 7` where a format has no lines."""
+    value: object = None
+    problem: str | None = None
+    """Why there is no value."""
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield every record of a .jsonl, .json, .csv, .tsv or .parquet file, the unreadable ones with their problem."""
+    readers = {
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+        ".json": _json,
+        ".csv": lambda p: _csv(p, ","),
+        ".tsv": lambda p: _csv(p, "\t"),
+        ".parquet": _parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}; set data.path")
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; set data.path in params.yaml")
+    try:
+        yield from reader(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _jsonl(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw  # a byte-order mark is no content
+            place = f"line {number}"
+            try:
+                text = line.decode("utf-8").strip()
+            except UnicodeDecodeError as error:
+                yield Record(place, problem=f"not UTF-8 (byte {error.start + 1})")
+                continue
+            yield _parse(place, text) if text else Record(place, problem="empty")
+
+
+def _parse(place: str, text: str) -> Record:
+    try:
+        return Record(place, value=json.loads(text))
+    except json.JSONDecodeError as error:
+        return Record(place, problem=f"not JSON ({error.msg} at character {error.pos + 1})")
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of too many digits
+        return Record(place, problem=f"not JSON ({str(error) or type(error).__name__})")
+
+
+def _json(path: Path) -> Iterator[Record]:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start + 1})") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: line {error.lineno}: not JSON ({error.msg})") from None
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{path} is not JSON ({str(error) or type(error).__name__})") from None
+    if not isinstance(content, list):
+        raise DataError(f"{path} holds {type(content).__name__}, not a list of examples; is it .jsonl?")
+    for number, value in enumerate(cast(list[object], content), start=1):
+        yield Record(f"record {number}", value=value)
+
+
+def _csv(path: Path, delimiter: str) -> Iterator[Record]:
+    csv.field_size_limit(sys.maxsize)  # a long text is not an error
+    # surrogateescape: bytes that are not UTF-8 reach read_example as half characters, which names their line
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
+        before = 1
+        while True:
+            place = f"line {rows.line_num + 1 if rows.line_num else 2}"
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Record(place, problem=f"not CSV ({error})")
+                if rows.line_num == before:
+                    return
+                continue
+            before = rows.line_num
+            yield _cells(place, row)
+
+
+def _cells(place: str, row: dict[str, str | list[str] | None]) -> Record:
+    if "" in row and isinstance(row[""], list):
+        return Record(place, problem=f"not CSV ({len(row[''])} cells more than the header has)")
+    value = {name: _cell(name, cell) for name, cell in row.items() if isinstance(cell, str)}
+    return Record(place, value=value)
+
+
+def _cell(name: str, cell: str) -> object:
+    """A chat inside a CSV cell is written as JSON."""
+    if name in ("messages", "conversations") and cell.lstrip().startswith("["):
+        try:
+            return json.loads(cell)
+        except ValueError:
+            return cell
+    return cell
+
+
+def _parquet(path: Path) -> Iterator[Record]:
+    try:
+        number = 0
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for value in batch.to_pylist():
+                    number += 1
+                    yield Record(f"record {number}", value=value)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not Parquet: {str(error).splitlines()[0]}") from None

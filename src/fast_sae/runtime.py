@@ -1,0 +1,36 @@
+"""The `runtime` section: where and in what portions to compute.
+
+No stage tracks it: it changes speed and memory, and results only within the tolerance of the arithmetic.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from fast_sae.errors import ParamsError
+from fast_sae.params import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RuntimeSettings(Settings):
+    """What DVC does not track."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """Where to compute; auto takes a CUDA GPU where there is one (mps has no float64, so it is taken when named)."""
+    extract_batch_tokens: Annotated[int, Field(gt=0)]
+    """Tokens, padding included, in one batch of the language model; halved when the GPU runs out of memory."""
+    sae_batch_rows: Annotated[int, Field(gt=0)]
+    """Activation rows encoded at once where nothing is trained (validation, evaluation)."""
+
+    def torch_device(self) -> "torch.device":
+        """Return the device to compute on; refuse one that this machine lacks."""
+        import torch  # here, so that checking params.yaml does not wait for torch to load
+
+        cuda = torch.cuda.is_available()
+        if self.device == "auto":
+            return torch.device("cuda" if cuda else "cpu")
+        if not {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}[self.device]:
+            raise ParamsError(f"params.yaml: runtime.device is {self.device!r}, which this machine lacks; set auto")
+        return torch.device(self.device)

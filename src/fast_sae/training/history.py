@@ -1,0 +1,45 @@
+"""The curves of one training run, as small CSV files that DVC plots."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class History:
+    """Points of named curves over training steps; a point is the mean of all values since the last one."""
+
+    def __init__(self, log_every: int) -> None:
+        """Keep one point per `log_every` steps."""
+        self._log_every = log_every
+        self._pending: dict[str, list[Float[Tensor, ""]]] = defaultdict(list)
+        self._curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
+
+    def add(self, step: int, values: dict[str, Float[Tensor, ""]]) -> None:
+        """Take the values of one step, counted from 1; a GPU is waited for only when a point is due."""
+        for name, value in values.items():
+            self._pending[name].append(value)
+        if step % self._log_every == 0:
+            self._flush(step)
+
+    def add_point(self, name: str, step: int, value: float) -> None:
+        """Put one point on a curve as it is."""
+        self._curves[name].append((step, value))
+
+    def last(self, name: str) -> float:
+        """Return the value of a curve's last point."""
+        return self._curves[name][-1][1]
+
+    def write(self, folder: Path) -> None:
+        """Write `<name>.csv` with columns step and the curve's name."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, points in self._curves.items():
+            lines = [f"step,{name}", *(f"{step},{value:.6g}" for step, value in points)]
+            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _flush(self, step: int) -> None:
+        for name, values in self._pending.items():
+            mean = sum(float(value) for value in values) / len(values)
+            self._curves[name].append((step, mean))
+        self._pending.clear()

@@ -1,0 +1,57 @@
+"""The `train` section of params.yaml."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
+from fast_sae.artifacts import Json
+from fast_sae.chat.kinds import KIND_NAMES, Kind
+from fast_sae.params import Settings
+from fast_sae.sae.settings import SAESettings
+
+
+class TrainSettings(Settings):
+    """How an SAE is fitted; the defaults in params.yaml are those of HypotheSAEs."""
+
+    kinds: tuple[str, ...]
+    """Kinds of tokens trained on: begin_of_text, scaffold, role_name, content, end_of_turn."""
+    batch_size: Annotated[int, Field(gt=0)]
+    """Rows in one step."""
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Adam's learning rate."""
+    epochs: Annotated[int, Field(gt=0)]
+    """Passes over the training rows, at most."""
+    patience: Annotated[int, Field(gt=0)]
+    """Epochs without a better validation loss after which training ends; the best weights are kept."""
+    clip: Annotated[float, Field(gt=0)]
+    """Largest norm of the gradient."""
+    dead_after_steps: Annotated[int, Field(gt=0)]
+    """A latent is dead after this many steps without firing."""
+    init_rows: Annotated[int, Field(gt=0)]
+    """Rows whose coordinate-wise median the decoder bias starts from."""
+    dtype: Literal["float64", "float32"]
+    """What training computes in; weights are saved in float32."""
+    log_every: Annotated[int, Field(gt=0)]
+    """Steps between two points of the training curves; a point is the mean over them."""
+    seed: Annotated[int, Field(ge=0)]
+    """Seed of the initial weights and of the order of the rows."""
+
+    @model_validator(mode="after")
+    def _knows_its_kinds(self) -> Self:
+        unknown = set(self.kinds) - set(KIND_NAMES)
+        if not self.kinds or unknown:
+            found = sorted(unknown) if self.kinds else "none"
+            raise ValueError(f"train.kinds must name some of {', '.join(KIND_NAMES)}, found {found}")
+        return self
+
+    @property
+    def kind_numbers(self) -> tuple[int, ...]:
+        """The kinds as the activation store numbers them."""
+        return tuple(Kind[name.upper()] for name in self.kinds)
+
+
+def training_record(model: ModelSettings, extract: ExtractSettings, sae: SAESettings, train: TrainSettings) -> Json:
+    """Return what decides a trained SAE, as its manifest holds it."""
+    own = {"sae": sae.model_dump(mode="json"), "train": train.model_dump(mode="json")}
+    return {**activation_record(model, extract), **own}
