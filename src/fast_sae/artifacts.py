@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fast_sae.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd  # at run time only where a table is made: check_params must not wait for it
 
 MANIFEST = "manifest.json"
 
@@ -93,6 +96,12 @@ def write_metrics(path: Path, prefix: str, values: Mapping[str, float | int | No
     """Write flat metrics for DVC, rounded to 6 significant digits; what has no value is left out."""
     rounded = {k: (v if isinstance(v, int) else float(f"{v:.6g}")) for k, v in values.items() if v is not None}
     write_json(path, {prefix: rounded})
+
+
+def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table as CSV, numbers rounded to 6 significant digits."""
+    with whole_file(path) as part:
+        table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def file_sha256(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import datetime
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,7 @@ class ModelSettings(Settings):
     """What the model computes in; never chosen for you."""
 
     @model_validator(mode="after")
-    def _is_local_or_on_the_hub(self) -> Self:
+    def _is_local_or_on_the_hub(self) -> "ModelSettings":
         if self.files not in (HUB_MODEL, self.name):
             raise ValueError(
                 f"model.files is {self.files!r}; set it to {self.name!r} for a local model, or to {HUB_MODEL} "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int32, UInt8
@@ -41,6 +41,7 @@ class Provenance:
     """Leading positions whose whole prefix is the same in all examples; 0 if the model is not causal."""
 
 
+@runtime_checkable
 class ActivationSource(Protocol):
     """The rows of one split."""
 

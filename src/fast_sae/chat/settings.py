@@ -1,6 +1,6 @@
 """The `data` section of params.yaml."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,7 @@ class DataSettings(Settings):
     """Seed of the split and of the choice under `max_examples`."""
 
     @model_validator(mode="after")
-    def _leaves_something_to_train_on(self) -> Self:
+    def _leaves_something_to_train_on(self) -> "DataSettings":
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be less than 1")
         return self

@@ -5,17 +5,17 @@ kinds that the SAE was trained on.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from fast_sae.artifacts import write_metrics
+import pandas as pd
+
+from fast_sae.artifacts import write_metrics, write_table
 from fast_sae.chat.kinds import KIND_NAMES, SPECIAL_KINDS, Kind
 from fast_sae.evaluation.firing import dead_fraction, density_histogram, ultra_dense_fraction
 from fast_sae.evaluation.labels import LabelScore
 from fast_sae.evaluation.measure import Measured
 from fast_sae.evaluation.reconstruction import Reconstruction, population
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -54,56 +54,39 @@ class Report:
             "label_auroc": _mean([score.test_auroc for score in self.labels]),
         }
 
-    def tables(self) -> dict[str, tuple[Sequence[str], list[Sequence[Cell]]]]:
-        """Return the name, header and lines of each table."""
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables by name."""
         all_rows = self._measure(self.kinds)
-        fvus = all_rows.fvu if all_rows else ()
-        rows = all_rows.rows if all_rows else 0
+        fvu = all_rows.fvu if all_rows else [None] * len(self.prefixes)
+        density = density_histogram(self.measured.fired, all_rows.rows if all_rows else 1)
         return {
-            "fvu_by_prefix": (("prefix", "fvu"), [*zip(self.prefixes, fvus, strict=True)] if fvus else []),
-            "density": (("log10_density", "latents"), [*density_histogram(self.measured.fired, rows)]),
-            "by_kind": (
-                ("kind", "rows", "examples", "mse", "mse_macro", "fvu", "l0"),
-                [line for line in self._populations() if line],
-            ),
-            "labels": (
-                ("label", "latent", "validation_auroc", "test_auroc", "test_examples"),
-                [(s.label, s.latent, s.validation_auroc, s.test_auroc, s.test_examples) for s in self.labels],
-            ),
+            "fvu_by_prefix": pd.DataFrame({"prefix": self.prefixes, "fvu": fvu}),
+            "density": pd.DataFrame(density, columns=["log10_density", "latents"]),
+            "by_kind": pd.DataFrame(self._populations()),
+            "labels": pd.DataFrame(self.labels, columns=[field.name for field in fields(LabelScore)]),
         }
 
     def write(self, metrics: Path, tables: Path) -> None:
         """Write the metrics as JSON and each table as CSV."""
         write_metrics(metrics, "evaluate", self.metrics())
-        tables.mkdir(parents=True, exist_ok=True)
-        for name, (header, lines) in self.tables().items():
-            text = [",".join(header), *(",".join(map(_cell, line)) for line in lines)]
-            (tables / f"{name}.csv").write_text("\n".join(text) + "\n", encoding="utf-8")
+        for name, table in self.tables().items():
+            write_table(tables / f"{name}.csv", table)
 
     def _measure(self, kinds: tuple[int, ...], *, shared_prefix: bool = True) -> Reconstruction | None:
         return self.measured.sums.measure(population(kinds, shared_prefix=shared_prefix))
 
-    def _populations(self) -> list[Sequence[Cell]]:
-        """One line for each population that has rows: all, each kind, and each without the constant rows."""
+    def _populations(self) -> list[dict[str, object]]:
+        """Describe each population that has rows: all, each kind, and each without the constant rows."""
         wanted = {"trained": self.kinds, "special": tuple(SPECIAL_KINDS)}
         wanted |= {name: (Kind[name.upper()],) for name in KIND_NAMES}
-        lines: list[Sequence[Cell]] = []
-        for name, kinds in wanted.items():
-            for suffix, shared_prefix in (("", True), (" varying", False)):
-                found = self._measure(kinds, shared_prefix=shared_prefix)
-                if found:
-                    figures = (found.rows, found.examples, found.mse, found.mse_macro, found.fvu[-1], found.l0)
-                    lines.append((name + suffix, *figures))
-        return lines
+        found = {
+            name + suffix: self._measure(kinds, shared_prefix=shared_prefix)
+            for name, kinds in wanted.items()
+            for suffix, shared_prefix in (("", True), (" varying", False))
+        }
+        return [{"kind": name, **vars(r), "fvu": r.fvu[-1]} for name, r in found.items() if r]
 
 
 def _mean(values: Sequence[float]) -> float | None:
     known = [value for value in values if value == value]  # noqa: PLR0124  (not NaN)
     return sum(known) / len(known) if known else None
-
-
-def _cell(value: Cell) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = "" if value is None else str(value)
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(c in text for c in ',"\n\r') else text

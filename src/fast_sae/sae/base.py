@@ -7,7 +7,7 @@ The training loop knows it only by `loss`, `after_step` and `finalise`.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,7 @@ from fast_sae.sae.functional import aux_k_loss, normalized_mse, prefix_reconstru
 from fast_sae.sae.settings import SAESettings
 
 
+@runtime_checkable
 class Batches(Protocol):
     """The rows of a split, in portions; each iteration goes through all of them once, in the same order."""
 
@@ -30,6 +31,7 @@ class Batches(Protocol):
         ...
 
 
+@runtime_checkable
 class DeadLatents(Protocol):
     """Which latents have not fired for long; training keeps the count."""
 

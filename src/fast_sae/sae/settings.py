@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -43,7 +43,7 @@ class SAESettings(Settings):
         return common | {"options": section.get(str(section.get("architecture"))) or {}}
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self) -> "SAESettings":
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"sae.architecture must be one of {', '.join(ARCHITECTURES)}, found {self.architecture!r}")
         if self.K > self.M:

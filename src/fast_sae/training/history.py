@@ -3,8 +3,11 @@
 from collections import defaultdict
 from pathlib import Path
 
+import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
+
+from fast_sae.artifacts import write_table
 
 
 class History:
@@ -33,10 +36,8 @@ class History:
 
     def write(self, folder: Path) -> None:
         """Write `<name>.csv` with columns step and the curve's name."""
-        folder.mkdir(parents=True, exist_ok=True)
         for name, points in self._curves.items():
-            lines = [f"step,{name}", *(f"{step},{value:.6g}" for step, value in points)]
-            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_table(folder / f"{name}.csv", pd.DataFrame(points, columns=["step", name]))
 
     def _flush(self, step: int) -> None:
         for name, values in self._pending.items():

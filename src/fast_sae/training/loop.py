@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,7 +19,7 @@ from fast_sae.activations.source import ActivationSource, trainable
 from fast_sae.errors import ArtifactError
 from fast_sae.progress import progress_bar
 from fast_sae.runtime import RuntimeSettings
-from fast_sae.sae.base import Batches, SparseAutoencoder, Step
+from fast_sae.sae.base import Batches, Loss, SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.batches import RowBatches
@@ -88,7 +89,7 @@ class _Run:
                 if found.loss < best:
                     best, best_epoch, best_weights = found.loss, epoch, copy.deepcopy(self.sae.state_dict())
                     metrics = {"validation_loss": found.loss, "validation_l0": found.l0, **self._counts()}
-                progress.set_postfix(epoch=epoch, best=best_epoch, validation_loss=f"{found.loss:.4f}")
+                progress.set_postfix(epoch=epoch, best=best_epoch, validation_loss=f"{found.loss:.4f}", refresh=False)
         self.sae.load_state_dict(best_weights)
         metrics |= {"epochs": epoch, "best_epoch": best_epoch, "steps": self.steps}
         return Trained(self.sae.eval(), self.history, metrics)
@@ -99,13 +100,7 @@ class _Run:
             progress.update()
 
     def _step(self, x: Tensor) -> None:
-        loss = self.sae.loss(x, Step(self.steps, self.dead))
-        self.optimiser.zero_grad()
-        loss.total.backward()
-        self.sae.before_step()
-        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.settings.clip)
-        self.optimiser.step()
-        self.sae.after_step()
+        loss = take_step(self.sae, x, Step(self.steps, self.dead), self.optimiser, clip=self.settings.clip)
         self.steps += 1
         dead = self.dead.dead.double().mean()
         self.history.add(self.steps, {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": dead})
@@ -115,6 +110,20 @@ class _Run:
             "dead_fraction": float(self.dead.dead.double().mean()),
             "dead_window_rows": self.settings.dead_after_steps * self.settings.batch_size,
         }
+
+
+def take_step(
+    sae: SparseAutoencoder, x: Float[Tensor, "batch d_in"], step: Step, optimiser: torch.optim.Optimizer, *, clip: float
+) -> Loss:
+    """Take one training step: gradient, projection, clip, optimiser, unit norms, in HypotheSAEs' order."""
+    loss = sae.loss(x, step)
+    optimiser.zero_grad()
+    loss.total.backward()
+    sae.before_step()
+    torch.nn.utils.clip_grad_norm_(sae.parameters(), clip)
+    optimiser.step()
+    sae.after_step()
+    return loss
 
 
 def _rows(source: ActivationSource, settings: TrainSettings, split: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The `train` section of params.yaml."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,7 @@ class TrainSettings(Settings):
     """Seed of the initial weights and of the order of the rows."""
 
     @model_validator(mode="after")
-    def _knows_its_kinds(self) -> Self:
+    def _knows_its_kinds(self) -> "TrainSettings":
         unknown = set(self.kinds) - set(KIND_NAMES)
         if not self.kinds or unknown:
             found = sorted(unknown) if self.kinds else "none"

@@ -1,0 +1,41 @@
+# make repro and make test are all that a fresh machine with git, make and Python >= 3.11 needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help repro test check format clean-venv
+help:                ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+repro: $(VENV)/.run  ## set up, then run the pipeline: everything that is not up to date
+	dvc repro
+
+test: $(VENV)/.dev   ## set up, then run the tests
+	python -m pytest -q
+
+check: $(VENV)/.dev  ## format, lint, types, import layers
+	ruff format --check .
+	ruff check .
+	basedpyright
+	lint-imports
+
+format: $(VENV)/.dev ## format and sort imports
+	ruff format .
+	ruff check --fix .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python >= 3.11 is needed, $(PYTHON) is older; run: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run
+
+clean-venv:          ## remove the environment
+	rm -rf $(VENV)

@@ -1,0 +1,77 @@
+"""A clone of this working tree with a small corpus, in which the tests run DVC as a user would."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "data": {"path": "data/raw/small.jsonl"},
+    "sae": {"M": 32, "K": 4, "matryoshka": [8, 32]},
+    "train": {"epochs": 2, "batch_size": 128, "log_every": 5},
+}
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A repository in which `dvc repro` takes seconds."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone, with this interpreter's programs first on PATH."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command, cwd=self.root, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Read the metrics of one stage."""
+        (content,) = json.loads((self.root / f"metrics/{name}.json").read_text()).values()
+        return content
+
+    def set_params(self, **sections: dict) -> None:
+        """Change params.yaml."""
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in sections.items():
+            params[section] |= values
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+
+def make_clone(destination: Path, examples: int = 80) -> Clone:
+    """Copy what git would commit of this working tree into a repository of its own, with a small corpus."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        source = ROOT / name
+        if name and source.is_file() and not name.startswith(".dvcstore/"):
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination / name)
+    clone = Clone(destination)
+    lines = (ROOT / "data/raw/stand_in.jsonl").read_text().splitlines()[:examples]
+    (destination / "data/raw/small.jsonl").write_text("\n".join(lines) + "\n")
+    (destination / "dvc.lock").unlink(missing_ok=True)
+    clone.set_params(**SMALL)
+    clone.run("git", "init", "-q")
+    clone.run("git", "config", "user.email", "test@example.invalid")
+    clone.run("git", "config", "user.name", "test")
+    clone.commit("a small pipeline")
+    return clone

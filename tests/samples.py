@@ -1,0 +1,120 @@
+"""Params, activation sources and stored splits for the tests, by a few words."""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fast_sae.activations.shards import write_npz
+from fast_sae.activations.source import Provenance, Rows
+from fast_sae.activations.stored import StoredActivations
+from fast_sae.artifacts import write_manifest
+from fast_sae.chat.kinds import Kind
+from fast_sae.params import load_params
+from fast_sae.runtime import RuntimeSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+ABSENT = object()
+"""As a value in `params`: the key is left out."""
+
+
+def params(**overrides: object) -> dict:
+    """The repository's params.yaml with some values changed: params(**{"sae.K": 300})."""
+    sections = copy.deepcopy(load_params(ROOT / "params.yaml"))
+    for name, value in overrides.items():
+        *folders, key = name.split(".")
+        place = sections
+        for folder in folders:
+            place = place[folder]
+        if value is ABSENT:
+            del place[key]
+        else:
+            place[key] = value
+    return sections
+
+
+def model_config(folder: Path, n_blocks: int = 4, d_in: int = 8) -> str:
+    """Write the config.json of a model and return its folder's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"num_hidden_layers": n_blocks, "hidden_size": d_in}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(folder)
+
+
+def runtime(**overrides: object) -> RuntimeSettings:
+    """A runtime section for the CPU."""
+    section = {"device": "cpu", "extract_batch_tokens": 64, "sae_batch_rows": 3} | overrides
+    return RuntimeSettings.model_validate(section)
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Rows in memory; an `ActivationSource`."""
+
+    rows: Rows
+    provenance: Provenance
+
+    @property
+    def d_in(self) -> int:
+        return self.rows.activations.shape[1]
+
+    @property
+    def kind(self) -> np.ndarray:
+        return self.rows.kind
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        return self.rows.activations[index]
+
+    def chunks(self, rows: int) -> Iterator[Rows]:
+        for at in range(0, len(self.rows), rows):
+            yield rows_of({name: array[at : at + rows] for name, array in vars(self.rows).items()})
+
+
+def rows_of(arrays: dict[str, np.ndarray]) -> Rows:
+    """Rows from the arrays of a shard."""
+    return Rows(**{name: arrays[name] for name in ("activations", "example", "position", "token_id", "kind")})
+
+
+def row_arrays(
+    activations: np.ndarray | Sequence, lengths: Sequence[int] | None = None, kinds: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays of a shard: examples of these lengths (one token each), of these kinds (content)."""
+    activations = np.asarray(activations, None if isinstance(activations, np.ndarray) else np.float64)
+    n = len(activations)
+    lengths = [1] * n if lengths is None else lengths
+    return {
+        "activations": activations,
+        "example": np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
+        "position": np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+        "token_id": np.arange(n, dtype=np.int32),
+        "kind": np.array([Kind.CONTENT] * n if kinds is None else kinds, np.uint8),
+    }
+
+
+def array_source(
+    activations: np.ndarray | Sequence,
+    lengths: Sequence[int] | None = None,
+    kinds: Sequence[int] | None = None,
+    *,
+    shared_prefix: int = 0,
+) -> ArraySource:
+    """An in-memory source; see `row_arrays`."""
+    return ArraySource(rows_of(row_arrays(activations, lengths, kinds)), Provenance({}, "0" * 64, shared_prefix))
+
+
+def store(folder: Path, parts: Sequence[dict[str, np.ndarray]], settings: dict, **facts: object) -> None:
+    """Write the shards and the manifest of layer 2's train split under `folder`."""
+    place = folder / "layer_2" / "train"
+    for i, arrays in enumerate(parts):
+        write_npz(place / f"shard-{i:05d}.npz", arrays)
+    described = [{"file": f"shard-{i:05d}.npz", "rows": len(part["kind"])} for i, part in enumerate(parts)]
+    found = {"d_in": parts[0]["activations"].shape[1], "shared_prefix": 1, "examples": 3, "shards": described}
+    write_manifest(place, "extract_activations", settings, found | facts)
+
+
+def open_store(folder: Path, settings: dict) -> StoredActivations:
+    """Open what `store` has written."""
+    return StoredActivations(folder, 2, "train", settings)

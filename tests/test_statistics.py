@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from fast_sae.statistics import auroc
+
+
+def by_pairs(scores, positive):
+    """The share of (positive, negative) pairs in which the positive scores higher; a tie counts half."""
+    pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
+    return sum(pairs) / len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("scores", "positive", "expected"),
+    [
+        ([1, 2, 3, 4], [0, 0, 1, 1], 1.0),
+        ([4, 3, 2, 1], [0, 0, 1, 1], 0.0),
+        ([1, 3, 2, 4], [0, 0, 1, 1], 0.75),
+        ([5, 5, 5, 5], [0, 0, 1, 1], 0.5),
+        ([0, 0, 0, 7], [0, 1, 0, 1], 0.75),
+        ([2, 2, 1], [1, 0, 0], 0.75),
+        ([0, 0, 1, 2], [0, 1, 0, 1], 0.625),
+        ([-np.inf, 0, np.inf], [0, 1, 1], 1.0),
+    ],
+    ids=[
+        "told apart",
+        "reversed",
+        "one pair wrong",
+        "all tied",
+        "zeros tied",
+        "tie at the top",
+        "two ties",
+        "infinite",
+    ],
+)
+def test_auroc_is_what_a_hand_counts(scores, positive, expected):
+    found = auroc(np.array(scores, float)[:, None], np.array([positive], bool))
+    assert found.tolist() == [[expected]]
+
+
+@pytest.mark.parametrize("positive", [[True, True], [False, False]], ids=["no negative", "no positive"])
+def test_auroc_is_nan_where_a_class_is_missing(positive):
+    found = auroc(np.array([[0.0, 3.0], [1.0, 2.0]]), np.array([positive, [True, False]]))
+    assert np.isnan(found[0]).all()
+    assert found[1].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(3))
+def test_auroc_equals_a_count_of_pairs_on_random_scores_with_ties(seed, dtype):
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 6, (40, 5)).astype(dtype)
+    positive = random.random((3, 40)) < [[0.5], [0.1], [0.9]]
+    expected = [[by_pairs(scores[:, j], row) for j in range(5)] for row in positive]
+    assert auroc(scores, positive) == pytest.approx(np.array(expected), abs=1e-12)
+
+
+def test_every_feature_of_many_is_scored_in_its_own_column():
+    random = np.random.default_rng(0)
+    scores, positive = random.random((12, 1100)), np.array([[True] * 5 + [False] * 7])
+    found = auroc(scores, positive)
+    assert found.shape == (1, 1100)
+    for column in (0, 511, 512, 1023, 1024, 1099):
+        assert found[0, column] == pytest.approx(by_pairs(scores[:, column], positive[0]))
+
+
+def test_auroc_hangs_on_the_order_of_scores_alone():
+    random = np.random.default_rng(1)
+    scores, positive = random.normal(size=(30, 4)), random.random((2, 30)) < 0.4
+    assert auroc(np.exp(scores), positive).tolist() == auroc(scores, positive).tolist()
+    assert auroc(-scores, positive) == pytest.approx(1 - auroc(scores, positive))
