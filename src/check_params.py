@@ -11,7 +11,7 @@ from fast_sae.preflight import check, check_environment
 def main(stamp: Path = Path("data/params_checked.json")) -> None:
     """Parse every section, apply every rule, and write the stamp that the other stages wait for."""
     check_environment()
-    write_json(stamp, check(load_params()).stamp())
+    write_json(stamp, check(load_params()))
 
 
 if __name__ == "__main__":

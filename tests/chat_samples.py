@@ -149,8 +149,7 @@ STYLES = {
         "</s>",
     ),
     "llama-2": Style(  # with a system text of its own
-        "{{ bos_token }}[INST] <<SYS>>\nYou are a helpful assistant.\n<</SYS>>\n\n"
-        "{{ messages[0].content }} [/INST]",
+        "{{ bos_token }}[INST] <<SYS>>\nYou are a helpful assistant.\n<</SYS>>\n\n{{ messages[0].content }} [/INST]",
         ("<s>", "</s>"),
         "<s>",
         "</s>",

@@ -16,8 +16,13 @@ from fast_sae.artifacts import (
 from fast_sae.errors import ArtifactError
 
 
-class Halt(Exception):  # noqa: N818
+class Halt(Exception):
     """Stands for whatever stops a run."""
+
+
+def fail(_, error):
+    """Stop, when something has been written already."""
+    raise error
 
 
 def names(folder):
@@ -38,8 +43,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error
     path = tmp_path / "file.txt"
     path.write_text("old")
     with pytest.raises(error), whole_file(path) as part:
-        part.write_text("half")
-        raise error
+        fail(part.write_text("half"), error)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["file.txt"]
 
@@ -62,8 +66,7 @@ def test_a_block_that_fails_leaves_the_old_folder_or_none(tmp_path, existed):
         path.mkdir(parents=True)
         (path / "old.txt").touch()
     with pytest.raises(Halt), whole_folder(path) as part:
-        (part / "half.txt").touch()
-        raise Halt
+        fail((part / "half.txt").touch(), Halt)
     assert names(path.parent) == (["out"] if existed else [])
     assert not existed or names(path) == ["old.txt"]
 

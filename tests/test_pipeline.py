@@ -134,7 +134,8 @@ def test_a_killed_extraction_goes_on_where_it_was(clone, tmp_path_factory):
     other.set_params(extract={"shard_rows": 500})
     other.run("dvc", "repro", "prepare_data")
     killer = (
-        "import sys, runpy; sys.path.insert(0, 'src'); import fast_sae.activations.extractor as e; write = e.write_npz\n"
+        "import sys, runpy; sys.path.insert(0, 'src')\n"
+        "import fast_sae.activations.extractor as e; write = e.write_npz\n"
         "def dies(path, arrays):\n"
         "    if path.name == 'shard-00003.npz': sys.exit(9)\n"
         "    write(path, arrays)\n"

@@ -5,10 +5,12 @@ Torch is not loaded unless an architecture has options of its own, so that a wro
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from fast_sae.activations.hub import config_path
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Json
 from fast_sae.chat.settings import DataSettings
@@ -31,22 +33,20 @@ SECTIONS: dict[str, type[Settings]] = {
 
 
 @dataclass(frozen=True)
-class Checked:
-    """The parsed sections, and what the model's config says."""
+class Parsed:
+    """Every section of params.yaml."""
 
+    data: DataSettings
+    model: ModelSettings
     extract: ExtractSettings
     sae: SAESettings
-    model: ModelSettings
-    n_blocks: int
-    d_in: int
-
-    def stamp(self) -> Json:
-        """Return what is worth writing down: the facts of the model, and nothing of the parameters."""
-        return {"model": {"blocks": self.n_blocks, "d_in": self.d_in}}
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    runtime: RuntimeSettings
 
 
-def check(params: Section) -> Checked:
-    """Parse every section and apply every rule between sections.
+def check(params: Section) -> Json:
+    """Parse every section, apply every rule between sections, and return what is worth writing down.
 
     Raises:
         ParamsError: for the first section or rule that does not hold.
@@ -54,35 +54,42 @@ def check(params: Section) -> Checked:
     """
     if unknown := sorted(set(params) - set(SECTIONS)):
         raise ParamsError(f"{PARAMS}: {unknown[0]!r} is not a section; there are {', '.join(SECTIONS)}")
-    parsed = {name: parse_section(params, name, settings) for name, settings in SECTIONS.items()}
-    extract, sae = cast(ExtractSettings, parsed["extract"]), cast(SAESettings, parsed["sae"])
-    model, data = cast(ModelSettings, parsed["model"]), cast(DataSettings, parsed["data"])
-    if sae.layer not in extract.layers:
-        raise ParamsError(f"{PARAMS}: sae.layer is {sae.layer}, but extract.layers is {list(extract.layers)}")
-    if extract.template == "none" and data.text_field is None:
-        raise ParamsError(f"{PARAMS}: extract.template: none takes bare texts, but data.text_field is null")
-    runtime, train = cast(RuntimeSettings, parsed["runtime"]), cast(TrainSettings, parsed["train"])
-    if runtime.device == "mps" and "float64" in (model.dtype, train.dtype):
-        raise ParamsError(f"{PARAMS}: runtime.device: mps has no float64; set model.dtype and train.dtype to float32")
-    config = read_model_config(model)
-    n_blocks, d_in = (_config_number(config, names, model) for names in (_BLOCKS, _WIDTH))
-    if extract.layers[-1] > n_blocks:
-        raise ParamsError(
-            f"{PARAMS}: extract.layers: layer {extract.layers[-1]} does not exist; "
-            f"{model.name} has hidden_states 0 to {n_blocks}"
-        )
-    if sae.options:
+    parsed = Parsed(**{name: parse_section(params, name, settings) for name, settings in SECTIONS.items()})  # pyright: ignore[reportArgumentType]
+    for broken in _broken_rules(parsed):
+        raise ParamsError(f"{PARAMS}: {broken}")
+    config = read_model_config(parsed.model)
+    n_blocks, d_in = (_config_number(config, names, parsed.model) for names in (_BLOCKS, _WIDTH))
+    for broken in _broken_model_rules(parsed, config, n_blocks):
+        raise ParamsError(f"{PARAMS}: {broken}")
+    if parsed.sae.options:
         from fast_sae.sae.build import architecture_module  # loads torch: seconds, and most have no options
 
-        architecture_module(sae)
-    return Checked(extract, sae, model, n_blocks, d_in)
+        architecture_module(parsed.sae)
+    return {"model": {"blocks": n_blocks, "d_in": d_in}}
+
+
+def _broken_rules(parsed: Parsed) -> Iterator[str]:
+    sae, extract = parsed.sae, parsed.extract
+    if sae.layer not in extract.layers:
+        yield f"sae.layer is {sae.layer}, but extract.layers is {list(extract.layers)}"
+    if extract.template == "none" and parsed.data.text_field is None:
+        yield "extract.template: none takes bare texts, but data.text_field is null"
+    if parsed.runtime.device == "mps" and "float64" in (parsed.model.dtype, parsed.train.dtype):
+        yield "runtime.device: mps has no float64; set model.dtype and train.dtype to float32"
+
+
+def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator[str]:
+    name, extract = parsed.model.name, parsed.extract
+    if extract.layers[-1] > n_blocks:
+        yield f"extract.layers: layer {extract.layers[-1]} does not exist; {name} has hidden_states 0 to {n_blocks}"
+    positions = next((config[key] for key in _POSITIONS if isinstance(config.get(key), int)), None)
+    if isinstance(positions, int) and extract.max_length > positions:
+        yield f"extract.max_length is {extract.max_length}, but {name} reads {positions} tokens"
 
 
 def read_model_config(model: ModelSettings) -> Json:
     """Read a model's config.json from its folder, the hub's cache, or the hub."""
-    path = Path(model.name) / "config.json"
-    if not model.is_local:
-        path = _from_hub(model)
+    path = config_path(model)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -105,6 +112,7 @@ def check_environment() -> None:
 
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_POSITIONS = ("max_position_embeddings", "n_positions")
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 
 
@@ -115,15 +123,3 @@ def _config_number(config: Json, names: tuple[str, ...], model: ModelSettings) -
             if isinstance(place.get(name), int):
                 return cast(int, place[name])
     raise ModelError(f"the config.json of {model.name} has none of {', '.join(names)}; is it a language model?")
-
-
-def _from_hub(model: ModelSettings) -> Path:
-    from huggingface_hub import hf_hub_download  # here, because a local model needs none of it
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(model.name, "config.json", revision=model.revision))
-    except LocalEntryNotFoundError:
-        raise ModelError(f"{model.name} is not in the hub's cache, and the hub cannot be reached") from None
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise ModelError(f"{model.name} cannot be had from the hub: {str(error).splitlines()[0]}") from None

@@ -7,7 +7,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
-_SECONDS_IN_A_LOG = 20
+_SECONDS_IN_A_LOG = 20.0
 
 
 def progress_bar(description: str, unit: str, total: int) -> tqdm:

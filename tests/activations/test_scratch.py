@@ -31,9 +31,13 @@ def place(files, settings=SETTINGS, stage="extract_activations"):
 
 
 def test_a_killed_run_finds_its_work_again(files):
-    with pytest.raises(KeyboardInterrupt), open_scratch("extract_activations", SETTINGS, files) as scratch:
-        (scratch.path / "shard-00000.npz").write_text("done")
-        raise KeyboardInterrupt
+    def killed():
+        with open_scratch("extract_activations", SETTINGS, files) as scratch:
+            (scratch.path / "shard-00000.npz").write_text("done")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
     assert (place(files) / "shard-00000.npz").read_text() == "done"
 
 

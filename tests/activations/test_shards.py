@@ -104,7 +104,7 @@ def test_many_arrays_with_names_of_all_lengths_are_all_aligned(tmp_path):
 
 
 def test_python_objects_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="[Oo]bject"):
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
         write_npz(tmp_path / "x.npz", {"x": np.array([{}, []], object)})
     assert list(tmp_path.iterdir()) == []
 
@@ -153,12 +153,12 @@ def test_a_folder_in_the_place_of_a_shard_is_refused(tmp_path):
 
 def test_a_compressed_file_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", **ARRAYS)
-    assert "compressed" in refusal(tmp_path / "x.npz")
+    assert "is compressed" in refusal(tmp_path / "x.npz")
 
 
 def test_pickled_objects_are_refused_without_being_loaded(tmp_path):
     np.savez(tmp_path / "x.npz", allow_pickle=True, x=np.array([Trap()], object))
-    assert "objects" in refusal(tmp_path / "x.npz")
+    assert "holds Python objects" in refusal(tmp_path / "x.npz")
 
 
 class Trap:
@@ -182,7 +182,7 @@ def test_a_header_that_promises_another_size_is_refused(shard, old, new):
     content = shard.read_bytes()
     assert old in content
     shard.write_bytes(content.replace(old, new))
-    assert "size" in refusal(shard)
+    assert "has not the size" in refusal(shard)
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # numpy's own, on a header that only it can mend
@@ -198,6 +198,6 @@ def test_no_single_wrong_byte_ends_in_anything_but_arrays_or_a_refusal(tmp_path,
             map_npz(path, "s")
         except ArtifactError as error:
             assert "\n" not in str(error)  # noqa: PT017  (either is right)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             others[at] = repr(error)
     assert others == {}

@@ -20,7 +20,7 @@ def summed(x, reconstruction, *, example=None, kind=None, shared=None, active=No
     sums = ReconstructionSums(int(example.max()) + 1, x.shape[1], len(prefixes))
     errors = np.square(prefixes - x).sum(2)
     for part in np.array_split(np.arange(n), parts):
-        cells = cell_of(kind[part], shared[part])
+        cells = cell_of(kind[part].astype(np.uint8), shared[part])
         sums.add(example[part], cells, errors[:, part], (x - centre)[part], active[part])
     return sums
 

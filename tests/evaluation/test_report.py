@@ -90,7 +90,7 @@ def test_special_tokens_are_averaged_by_example_first():
 
 def test_the_special_tokens_are_measured_though_only_content_was_trained_on():
     found = evaluated(**CHAT, trained=(int(CONTENT),)).metrics()
-    assert found["special_token_mse"] == 3.0
+    assert found["special_token_mse"] == 1.5
     assert (found["rows"], found["reconstruction_mse"]) == (2, 9 / 4)
 
 
@@ -174,9 +174,9 @@ def test_the_density_table_counts_every_latent(tmp_path):
 
 def test_a_large_mean_costs_no_digits():
     generator = torch.Generator().manual_seed(0)
-    x = (torch.randn(500, 4, generator=generator, dtype=torch.float64) * 0.5 + 900).numpy()
-    found = evaluated(x, [500], sae=axis_sae(4, k=1, b_dec=900.0)).metrics()
-    kept = torch.from_numpy(x - 900)
+    x = (torch.randn(500, 4, generator=generator, dtype=torch.float64) * 0.05 + 30_000).numpy()
+    found = evaluated(x, [500], sae=axis_sae(4, k=1, b_dec=30_000.0)).metrics()
+    kept = torch.from_numpy(x - 30_000)
     largest = kept.relu() * torch.nn.functional.one_hot(kept.argmax(1), 4)
     expected = ((largest - kept) ** 2).sum() / ((kept - kept.mean(0)) ** 2).sum()
     assert found["normalized_mse"] == pytest.approx(float(expected), rel=1e-9)

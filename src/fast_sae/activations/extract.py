@@ -9,6 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from fast_sae.activations.extractor import Extractor
+from fast_sae.activations.hub import resolve_commit
 from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.plan import Plan, measure_speed
 from fast_sae.activations.scratch import open_scratch
@@ -41,17 +42,20 @@ def extract_activations(
         prepared: Where the examples were read: a killed run is taken up again only on the same ones.
         destination: Folder that takes the layers, replaced.
     """
-    tokenizer = load_tokenizer(model_settings)
+    commit = resolve_commit(model_settings)
+    tokenizer = load_tokenizer(model_settings, commit)
     rendered = render_examples(examples, tokenizer, settings)
     everything = [example for part in rendered.values() for example in part]
-    model = load_model(model_settings, settings.layers, runtime.torch_device())
+    model = load_model(model_settings, commit, settings.layers, runtime.torch_device())
     record = activation_record(model_settings, settings)
-    with open_scratch(STAGE, {**record, "layers": settings.layers}, _inputs(prepared, model_settings)) as scratch:
+    with open_scratch(
+        STAGE, {**record, "layers": settings.layers, "commit": commit}, _inputs(prepared, model_settings)
+    ) as scratch:
         itemsize = np.dtype(settings.dtype).itemsize
         plan = Plan.of(everything, layers=len(settings.layers), d_in=model.d_in, itemsize=itemsize)
         plan.require_disk(scratch.path)
         say(plan.tell(measure_speed(model, everything, runtime.extract_batch_tokens)))
-        facts = _facts(model, runtime, everything)
+        facts = {"commit": commit, **_facts(model, runtime, everything)}
         extractor = Extractor(model, settings, runtime.extract_batch_tokens, tokenizer.padding_side == "left")
         for split, part in rendered.items():
             shards = extractor.extract(part, [example.id for example in examples[split]], split, scratch)
@@ -88,7 +92,6 @@ def _facts(model: TruncatedModel, runtime: RuntimeSettings, rendered: Sequence[R
     return {
         "d_in": model.d_in,
         "model_class": type(model.model).__name__,
-        "commit": getattr(model.model.config, "_commit_hash", None),
         "causal": causal,
         "shared_prefix": shared_prefix(rendered) if causal else 0,
         "device": model.model.device.type,

@@ -1,11 +1,13 @@
 """A language model cut down to what is read: the blocks up to the deepest wanted layer, and no LM head."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -110,25 +112,42 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
     return lists[0]
 
 
-def load_model(settings: ModelSettings, layers: Sequence[int], device: torch.device) -> TruncatedModel:
-    """Load a model by folder or hub id, cut it down on the CPU, and put the rest on `device`."""
-    model = AutoModel.from_pretrained(
-        **_where(settings), dtype=getattr(torch, settings.dtype), trust_remote_code=False, use_safetensors=True
-    )
+def load_model(
+    settings: ModelSettings, commit: str | None, layers: Sequence[int], device: torch.device
+) -> TruncatedModel:
+    """Load a model by folder, or by hub id and commit, cut it down on the CPU, and put the rest on `device`."""
+    with _told(settings):
+        model = AutoModel.from_pretrained(
+            **_where(settings, commit),
+            dtype=getattr(torch, settings.dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
     truncated = TruncatedModel(model, layers)
     truncated.model.to(device)  # type: ignore[arg-type]
     return truncated
 
 
-def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+def load_tokenizer(settings: ModelSettings, commit: str | None) -> PreTrainedTokenizerBase:
     """Load the tokenizer that belongs to a model."""
-    return AutoTokenizer.from_pretrained(**_where(settings), trust_remote_code=False)
+    with _told(settings):
+        return AutoTokenizer.from_pretrained(**_where(settings, commit), trust_remote_code=False)
 
 
-def _where(settings: ModelSettings) -> dict[str, Any]:
+@contextmanager
+def _told(settings: ModelSettings) -> Iterator[None]:
+    """Tell in one line what transformers says of a model that it cannot load."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{settings.name} cannot be loaded: {first}") from None
+
+
+def _where(settings: ModelSettings, commit: str | None) -> dict[str, Any]:
     return {
         "pretrained_model_name_or_path": settings.name,
-        "revision": settings.revision or "main",
+        "revision": commit or "main",
         "local_files_only": settings.is_local,
     }
 

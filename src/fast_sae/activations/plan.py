@@ -106,7 +106,7 @@ def plan_batches(examples: Sequence[int], lengths: Sequence[int], batch_tokens: 
         yield batch
 
 
-def _size(n_bytes: float) -> str:
+def _size(n_bytes: int | float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}"

@@ -3,6 +3,8 @@
 Both common spellings of a chat are read: `messages` of {role, content} and `conversations` of {from, value}.
 """
 
+import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict, cast
@@ -47,6 +49,7 @@ ROLES = {
     "gpt": "assistant",
     "model": "assistant",
     "tool": "tool",
+    "ipython": "tool",
     "function": "tool",
     "observation": "tool",
 }
@@ -112,12 +115,12 @@ def _read_turn(turn: object, index: int) -> Message:
     spelled = _first_present(fields, "role", "from")
     role = ROLES.get(spelled) if isinstance(spelled, str) else None
     if role is None:
-        raise BadRecordError(f"wrong roles: {where} has role {spelled!r}")
+        raise BadRecordError(f"wrong roles: {where} has role {reprlib.repr(spelled)}")
     calls = fields.get("tool_calls")
     content = _first_present(fields, "content", "value")
     if isinstance(calls, list) and calls:
         message = Message(role=role, content=_text(content, where) if content else "")
-        message["tool_calls"] = cast(list[object], calls)
+        message["tool_calls"] = cast(list[object], _plain(calls, where))
         return message
     return Message(role=role, content=_text(content, f"the content of {where}"))
 
@@ -130,6 +133,24 @@ def _text(value: object, where: str) -> str:
     if not value.strip():
         raise BadRecordError(f"empty: {where} holds nothing but space")
     return _encodable(value, where)
+
+
+def _plain(calls: object, where: str) -> object:
+    """Return tool calls as JSON gives them back, without the null fields that Parquet adds."""
+    try:
+        return _without_nulls(json.loads(_encodable(json.dumps(calls, ensure_ascii=False), where)))
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, BadRecordError):
+            raise
+        raise BadRecordError(f"{where}: its tool_calls are no JSON ({error})") from None
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in cast(dict[str, object], value).items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in cast(list[object], value)]
+    return value
 
 
 def _encodable(value: str, where: str) -> str:

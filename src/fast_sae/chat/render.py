@@ -1,24 +1,30 @@
 """A chat as the model reads it: token ids by the chat template, and the kind of each token.
 
 Kinds come from aligning the rendered template with the messages, never from token ids: "user" in a text is content,
-though it is the same token as the role name. The template is rendered twice, once with each content replaced by a
-marker; what stands between the markers is the template's own, and must be found again around the real contents.
+though it is the same token as the role name. A control string in a text, such as <|eot_id|>, stays text.
 """
 
 import datetime
+import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jinja2
 import numpy as np
 from jaxtyping import Int32, UInt8
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from fast_sae.chat.examples import ROLES, Example, Message
+from fast_sae.chat.align import Span, Turn, align, alternatives
+from fast_sae.chat.examples import Example
 from fast_sae.chat.kinds import Kind
 from fast_sae.errors import ModelError
+
+Offset = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -29,18 +35,6 @@ class Rendered:
     kinds: UInt8[np.ndarray, " position"]
     truncated: bool
     """Whether tokens beyond the length limit were cut off."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of the rendered text, from one character to before another, and its kind."""
-
-    start: int
-    end: int
-    kind: Kind
-
-
-_ROLE_WORDS = "|".join(sorted({*ROLES, "ipython"}, key=len, reverse=True))
 
 
 class Renderer:
@@ -71,20 +65,24 @@ class Renderer:
                 f"the tokenizer of {tokenizer.name_or_path} has no chat template; set extract.template: none"
             )
         self._tokenizer = tokenizer
+        self._template = pin_clock(str(tokenizer.get_chat_template()), template_date) if use_template else ""
         self._use_template = use_template
         self._max_length = max_length
-        self._variables = {**template_kwargs, "strftime_now": template_date.strftime}
-        self._special_ids = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-        self._special = _alternatives(specials)
+        self._variables: dict[str, Any] = dict(template_kwargs)
+        self._added = {i: token.special for i, token in tokenizer.added_tokens_decoder.items()}
+        self._control = alternatives(
+            token.content
+            for token in tokenizer.added_tokens_decoder.values()
+            if token.special or (token.content.strip() and token.content in self._template)
+        )
 
     def render(self, example: Example) -> Rendered:
         """Return the token ids of one example and the kind of each; control strings in content stay text."""
         if self._use_template:
             text, spans = self.align(example)
-            ids, offsets = self._encode_rendered(text, spans)
+            ids, offsets = self._encode_rendered(text, [span for span in spans if span.kind == Kind.CONTENT])
             kinds = [_kind_at(offset, spans) for offset in offsets]
-            if ids and ids[0] == self._tokenizer.bos_token_id and kinds[0] == Kind.SCAFFOLD:
+            if ids and ids[0] == self._tokenizer.bos_token_id and kinds[0] != Kind.CONTENT:
                 kinds[0] = Kind.BEGIN_OF_TEXT
         else:
             ids, kinds = self._encode_bare(example)
@@ -92,74 +90,59 @@ class Renderer:
         return Rendered(np.array(ids[cut], np.int32), np.array(kinds[cut], np.uint8), len(ids) > self._max_length)
 
     def align(self, example: Example) -> tuple[str, list[Span]]:
-        """Render the chat and find each message, role name and end of turn in the rendered text.
+        """Render the chat and find content, role names and ends of turns in the rendered text.
 
         Raises:
-            ModelError: if the template refuses the chat, or rewrites a message so that it cannot be found again.
+            ModelError: if the template refuses the chat, or rewrites a text so that it cannot be found again.
         """
-        messages = example.messages
-        marks = [_mark(i, messages) for i in range(len(messages))]
-        text = self._apply(messages, example)
-        skeleton = self._apply([{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)], example)
-        pieces = re.split("|".join(map(re.escape, marks)), skeleton)
-        contents = _find_contents(text, pieces, [m["content"] for m in messages])
-        if contents is None:
-            raise ModelError(
-                f"{example.source or example.id}: the chat template rewrites a message, so that the kinds of its "
-                "tokens cannot be told; take this example out of the data"
-            )
-        spans = [Span(start, end, Kind.CONTENT) for start, end in contents]
-        return text, sorted([*spans, *self._scaffold_spans(text, contents)], key=lambda span: span.start)
+        where = example.source or example.id
 
-    def _apply(self, messages: Sequence[Mapping[str, object]], example: Example) -> str:
+        def apply(messages: Sequence[Turn]) -> str:
+            try:
+                return str(
+                    self._tokenizer.apply_chat_template(
+                        [dict(message) for message in messages],  # pyright: ignore[reportArgumentType]
+                        chat_template=self._template,
+                        tokenize=False,
+                        **self._variables,
+                    )
+                )
+            except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+                told = " ".join(str(error).split())
+                raise ModelError(f"{where}: the chat template refuses this chat: {told}") from None
+
         try:
-            return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, **self._variables))  # type: ignore[arg-type]
-        except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"{example.source or example.id}: the chat template refuses this chat: {error}") from None
+            return align(example.messages, apply, self._control)
+        except ValueError as error:
+            raise ModelError(
+                f"{where}: the chat template rewrites a message, so that the kinds of its tokens cannot be told "
+                f"({error}); take this example out of the data"
+            ) from None
 
-    def _scaffold_spans(self, text: str, contents: Sequence[tuple[int, int]]) -> Iterator[Span]:
-        """Find role names and ends of turns between the contents."""
-        ends: set[str] = set()
-        gaps = list(
-            zip([0, *(end for _, end in contents)], [*(start for start, _ in contents), len(text)], strict=True)
-        )
-        for after_content, (start, end) in enumerate(gaps):
-            closing = re.compile(r"\s*(" + self._special + ")").match(text, start, end) if after_content else None
-            if closing:
-                ends.add(closing[1])
-            last = after_content < len(contents)
-            yield from (Span(*place, Kind.ROLE_NAME) for place in self._role_names(text, start, end, last))
-        for start, end in gaps:
-            for special in re.compile(_alternatives(ends)).finditer(text, start, end):
-                yield Span(special.start(), special.end(), Kind.END_OF_TURN)
-
-    def _role_names(self, text: str, start: int, end: int, opens_turn: bool) -> Iterator[tuple[int, int]]:
-        """Find role words right behind a special token; failing that, the last role word before a turn."""
-        behind = re.compile(rf"(?:{self._special})({_ROLE_WORDS})\b", re.IGNORECASE)
-        found = [match.span(1) for match in behind.finditer(text, start, end)]
-        if not found and opens_turn:
-            anywhere = re.compile(rf"\b({_ROLE_WORDS})\b", re.IGNORECASE)
-            found = [match.span() for match in anywhere.finditer(text, start, end)][-1:]
-        yield from found
-
-    def _encode_rendered(self, text: str, spans: Sequence[Span]) -> tuple[list[int], list[tuple[int, int]]]:
-        ids, offsets = self._encode(text, specials_are_text=False)
-        content = [span for span in spans if span.kind == Kind.CONTENT]
-        special = [
-            (token, at) for token, at in zip(ids, offsets, strict=True) if token in self._special_ids and at[1] > at[0]
+    def _encode_rendered(self, text: str, contents: Sequence[Span]) -> tuple[list[int], list[Offset]]:
+        ids, offsets = self._encode(text)
+        added = [(token, at) for token, at in zip(ids, offsets, strict=True) if token in self._added]
+        own = {token for token, at in added if _kind_at(_trimmed(at, text), contents) != Kind.CONTENT}
+        genuine = [
+            (token, at)
+            for token, at in added
+            if _kind_at(_trimmed(at, text), contents) != Kind.CONTENT or not (self._added[token] or token in own)
         ]
-        if not any(_kind_at(at, content) == Kind.CONTENT for _, at in special):
-            return ids, offsets
-        # A text holds a control string: only the specials that the template wrote may become special tokens.
-        genuine = [(token, at) for token, at in special if _kind_at(at, content) != Kind.CONTENT]
+        if len(genuine) == len(added):
+            return ids, [
+                _trimmed(at, text) if token in self._added else at for token, at in zip(ids, offsets, strict=True)
+            ]
+        # A text holds a control string: only what the template wrote may become a control token.
         ids, offsets, start = [], [], 0
         for token, (begin, end) in [*genuine, (None, (len(text), len(text)))]:
-            piece_ids, piece_offsets = self._encode(text[start:begin], specials_are_text=True)
-            ids += piece_ids
-            offsets += [(a + start, b + start) for a, b in piece_offsets]
+            encoded = self._as_text[start > 0].encode(text[start:begin], add_special_tokens=False)
+            if made := {i for i in encoded.ids if self._added.get(i) and i != self._tokenizer.unk_token_id}:
+                raise ModelError(f"a text holds a control string that this tokenizer cannot take as text: {made}")
+            ids += encoded.ids
+            offsets += [(a + start, b + start) for a, b in encoded.offsets]
             if token is not None:
                 ids.append(token)
-                offsets.append((begin, end))
+                offsets.append(_trimmed((begin, end), text))
             start = end
         return ids, offsets
 
@@ -176,24 +159,44 @@ class Renderer:
             verbose=False,
         )
         ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
-        before = added.index(0) if 0 in added else len(added)
+        opening = [self._tokenizer.bos_token_id, self._tokenizer.cls_token_id]
+        before = added.index(0) if 0 in added else sum(token in opening for token in ids)
         kinds = [
             Kind.CONTENT if not mark else Kind.BEGIN_OF_TEXT if i < before else Kind.END_OF_TURN
             for i, mark in enumerate(added)
         ]
         return ids, kinds
 
-    def _encode(self, text: str, *, specials_are_text: bool) -> tuple[list[int], list[tuple[int, int]]]:
-        if not text:
-            return [], []
-        encoded = self._tokenizer(
-            text,
-            add_special_tokens=False,
-            split_special_tokens=specials_are_text,
-            return_offsets_mapping=True,
-            verbose=False,
-        )
-        return list(encoded["input_ids"]), list(encoded["offset_mapping"])
+    def _encode(self, text: str) -> tuple[list[int], list[Offset]]:
+        """Encode with control tokens; some tokenizers leave space out of their offsets, which is put back."""
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets: list[Offset] = []
+        reached = 0
+        for start, end in encoded["offset_mapping"]:
+            offsets.append((reached if text[reached:start].isspace() else start, end))
+            reached = max(reached, end)
+        return list(encoded["input_ids"]), offsets
+
+    @cached_property
+    def _as_text(self) -> tuple[Tokenizer, Tokenizer]:
+        """The tokenizer to which every control string is text: for the start of a chat, and for what follows."""
+        backend: Tokenizer = self._tokenizer.backend_tokenizer  # pyright: ignore[reportAssignmentType]
+        content = json.loads(backend.to_str()) | {"added_tokens": [], "truncation": None, "padding": None}
+        start = json.dumps(content)
+        behind = start.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')  # sentencepiece's space
+        return Tokenizer.from_str(start), Tokenizer.from_str(behind)
+
+
+def pin_clock(template: str, date: datetime.date) -> str:
+    """Write the date into a template in the place of every call that asks for today's.
+
+    >>> pin_clock("{{ strftime_now('%d %b %Y') }}", datetime.date(2024, 7, 26))
+    "{{ '26 Jul 2024' }}"
+    """
+    pinned = re.sub(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)", lambda call: repr(date.strftime(call[2])), template)
+    if re.search(r"strftime_now\s*\(", pinned):
+        raise ModelError("the chat template asks for today's date in a form that cannot be pinned")
+    return pinned
 
 
 def shared_prefix(rendered: Sequence[Rendered]) -> int:
@@ -213,28 +216,11 @@ def shared_prefix(rendered: Sequence[Rendered]) -> int:
     return length
 
 
-def _mark(index: int, messages: Sequence[Message]) -> str:
-    """Make a marker that no message holds, and no template trims or treats apart."""
-    mark = f"\ue0f0{index}\ue0f1"
-    while any(mark in message["content"] for message in messages):
-        mark += "\ue0f1"
-    return mark
-
-
-def _find_contents(text: str, pieces: Sequence[str], contents: Sequence[str]) -> list[tuple[int, int]] | None:
-    """Find each content between the template's pieces, as it is or trimmed; None if the text reads otherwise."""
-    if len(pieces) != len(contents) + 1 or not text.startswith(pieces[0]):
-        return None
-    found: list[tuple[int, int]] = []
-    at = len(pieces[0])
-    for content, piece in zip(contents, pieces[1:], strict=True):
-        forms = dict.fromkeys([content, content.strip(), content.rstrip(), content.lstrip()])
-        form = next((form for form in forms if text.startswith(form + piece, at)), None)
-        if form is None:
-            return None
-        found.append((at, at + len(form)))
-        at += len(form) + len(piece)
-    return found if at == len(text) else None
+def _trimmed(offset: Offset, text: str) -> Offset:
+    """Take the space off an offset: some control tokens eat what stands beside them."""
+    start, end = offset
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
 
 def _kind_at(offset: tuple[int, int], spans: Sequence[Span]) -> Kind:
@@ -245,8 +231,3 @@ def _kind_at(offset: tuple[int, int], spans: Sequence[Span]) -> Kind:
         if span.start < end and start < span.end:
             return span.kind
     return Kind.SCAFFOLD
-
-
-def _alternatives(words: Sequence[str] | set[str]) -> str:
-    """Make a pattern that matches any of the words, the longest first; with no words it matches nothing."""
-    return "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w))) or r"(?!)"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 
 from fast_sae.statistics import auroc
 
@@ -20,7 +20,7 @@ class PooledLatents:
         self._combine = np.maximum if pooling == "max" else np.add
         self._divide = pooling == "mean"
 
-    def add(self, example: Int[np.ndarray, " row"], latents: Float[np.ndarray, "row M"]) -> None:
+    def add(self, example: Integer[np.ndarray, " row"], latents: Float[np.ndarray, "row M"]) -> None:
         """Take some rows in the order of their examples; an example's rows may come in several calls."""
         n = int(np.searchsorted(example, len(self._values)))
         if n == 0:

@@ -8,7 +8,7 @@ sums are float64 and those of two parts of a data set add up.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 
 from fast_sae.chat.kinds import Kind
 
@@ -17,7 +17,7 @@ _ROUNDING = 1e-10
 """Share of the sum of squares below which a variance is rounding: rows that are all equal have none."""
 
 
-def cell_of(kind: Int[np.ndarray, " row"], shared: Bool[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
+def cell_of(kind: Integer[np.ndarray, " row"], shared: Bool[np.ndarray, " row"]) -> Integer[np.ndarray, " row"]:
     """Number the cell of each row."""
     return 2 * kind.astype(np.int64) + shared
 
@@ -45,11 +45,11 @@ class ReconstructionSums:
 
     def add(
         self,
-        example: Int[np.ndarray, " row"],
-        cell: Int[np.ndarray, " row"],
+        example: Integer[np.ndarray, " row"],
+        cell: Integer[np.ndarray, " row"],
         squared_error: Float[np.ndarray, "prefix row"],
         centred: Float[np.ndarray, "row d_in"],
-        active: Int[np.ndarray, " row"],
+        active: Integer[np.ndarray, " row"],
     ) -> None:
         """Take some rows.
 

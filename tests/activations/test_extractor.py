@@ -1,0 +1,190 @@
+"""What lands in the shards, and what is refused instead."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+from fast_sae.activations.extractor import Extractor, shard_name
+from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
+from fast_sae.activations.scratch import Scratch
+from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.activations.shards import map_npz
+from fast_sae.chat.render import Rendered
+from fast_sae.errors import ModelError
+
+ROOT = Path(__file__).parents[2]
+LENGTHS = (5, 9, 2, 7, 4)
+IDS = [f"chat-{n}" for n in range(len(LENGTHS))]
+
+
+@pytest.fixture
+def model() -> TruncatedModel:
+    torch.manual_seed(0)
+    config = hf.LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2
+    )
+    return TruncatedModel(hf.LlamaModel(config).double(), [1, 2])
+
+
+@pytest.fixture
+def rendered() -> list[Rendered]:
+    draw = np.random.default_rng(0)
+    return [
+        Rendered(draw.integers(0, 50, n).astype(np.int32), (np.arange(n) % 5).astype(np.uint8), False) for n in LENGTHS
+    ]
+
+
+def settings(**overrides: object) -> ExtractSettings:
+    section = {
+        "layers": [1, 2],
+        "template": "none",
+        "template_kwargs": {},
+        "template_date": "2024-07-26",
+        "max_length": 64,
+        "shard_rows": 12,
+        "dtype": "float32",
+    } | overrides
+    return ExtractSettings.model_validate_json(json.dumps(section))
+
+
+def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
+    return [map_npz(path, "extract_activations") for path in sorted((folder / f"layer_{layer}/train").glob("*.npz"))]
+
+
+def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, tmp_path):
+    described = Extractor(model, settings(), 20, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+    assert [shard["rows"] for shard in described] == [14, 13]  # 5 + 9, then 2 + 7 + 4
+    for layer in (1, 2):
+        shards = shards_of(tmp_path, layer)
+        joined = {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
+        assert joined["example"].tolist() == np.repeat(range(5), LENGTHS).tolist()
+        assert joined["position"].tolist() == [p for n in LENGTHS for p in range(n)]
+        assert joined["token_id"].tolist() == [t for r in rendered for t in r.token_ids]
+        assert joined["kind"].tolist() == [k for r in rendered for k in r.kinds]
+        assert joined["example_ids"].tolist() == IDS
+        for number, example in enumerate(rendered):
+            alone = model.hidden_states([example.token_ids.tolist()])[layer][0]
+            np.testing.assert_allclose(joined["activations"][joined["example"] == number], alone, rtol=1e-6)
+
+
+def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp_path, monkeypatch):
+    Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path / "plenty"))
+    compute, sizes = model.hidden_states, []
+
+    def tight(sequences, **options):
+        tokens = len(sequences) * max(map(len, sequences))
+        sizes.append(tokens)
+        if tokens > 9:
+            raise torch.OutOfMemoryError("tried to allocate")
+        return compute(sequences, **options)
+
+    monkeypatch.setattr(model, "hidden_states", tight)
+    extractor = Extractor(model, settings(), 1000, pad_left=False)
+    extractor.extract(rendered, IDS, "train", Scratch(tmp_path / "tight"))
+    assert max(sizes) > 9
+    assert extractor.batch_tokens < 1000
+    for layer in (1, 2):
+        for plenty, little in zip(
+            shards_of(tmp_path / "plenty", layer), shards_of(tmp_path / "tight", layer), strict=True
+        ):
+            assert plenty.keys() == little.keys()
+            assert all(np.array_equal(plenty[name], little[name]) for name in plenty)
+
+
+def test_one_example_too_large_for_the_device_is_told(model, rendered, tmp_path, monkeypatch):
+    def never(sequences, **options):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    monkeypatch.setattr(model, "hidden_states", never)
+    with pytest.raises(ModelError, match=r"no memory for one example of \d tokens; lower extract.max_length"):
+        Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(1e5, "layer 1 reaches 100000, more than float16 holds; set extract.dtype: float32"), (np.nan, "NaN or infinity")],
+    ids=["overflow", "not a number"],
+)
+def test_what_the_stored_type_cannot_hold_is_refused(model, rendered, tmp_path, monkeypatch, value, told):
+    compute = model.hidden_states
+
+    def broken(sequences, **options):
+        states = compute(sequences, **options)
+        states[1][0][0, 0] = value
+        return states
+
+    monkeypatch.setattr(model, "hidden_states", broken)
+    with pytest.raises(ModelError, match=told):
+        Extractor(model, settings(dtype="float16"), 50, pad_left=False).extract(
+            rendered, IDS, "train", Scratch(tmp_path)
+        )
+
+
+def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkeypatch):
+    extractor = Extractor(model, settings(), 50, pad_left=False)
+    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    (tmp_path / "layer_2/train" / shard_name(1)).unlink()
+    computed = []
+    compute = model.hidden_states
+
+    def counting(sequences, **options):
+        computed.append(sum(map(len, sequences)))
+        return compute(sequences, **options)
+
+    monkeypatch.setattr(model, "hidden_states", counting)
+    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    assert sum(computed) == 13
+
+
+def local(path: str) -> ModelSettings:
+    return ModelSettings(name=path, files=path, revision=None, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    "load", [lambda m: load_model(m, None, [1], torch.device("cpu")), lambda m: load_tokenizer(m, None)]
+)
+def test_a_model_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "no such thing"}')
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load(local(str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights_are_told_in_one_line(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "models/stand-in", folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(local(str(folder)), None, [1], torch.device("cpu"))
+
+
+def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
+    """Hub layout on disk, offline: the hub itself cannot be reached from the tests."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    home = tmp_path / "hub/models--someone--stand-in"
+    shutil.copytree(ROOT / "models/stand-in", home / "snapshots" / commit)
+    (home / "refs").mkdir()
+    (home / "refs/main").write_text(commit)
+    script = (
+        "import torch\n"
+        "from fast_sae.activations.hub import resolve_commit\n"
+        "from fast_sae.activations.model import load_model, load_tokenizer\n"
+        "from fast_sae.activations.settings import HUB_MODEL, ModelSettings\n"
+        "from fast_sae.preflight import read_model_config\n"
+        "m = ModelSettings(name='someone/stand-in', files=HUB_MODEL, revision='main', dtype='float32')\n"
+        "commit = resolve_commit(m)\n"
+        "model = load_model(m, commit, [1], torch.device('cpu'))\n"
+        "print(read_model_config(m)['hidden_size'], commit, len(load_tokenizer(m, commit)), model.d_in)\n"
+    )
+    env = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["32", commit, "500", "32"], done.stderr
