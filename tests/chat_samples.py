@@ -131,7 +131,8 @@ STYLES = {
     "mistral": Style(
         "{{ bos_token }}"
         + _each(
-            "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}{{ eos_token }}{% endif %}"
+            "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+            "{% else %} {{ m.content }}{{ eos_token }}{% endif %}"
         ),
         ("<s>", "</s>"),
         "<s>",

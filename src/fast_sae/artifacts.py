@@ -66,7 +66,7 @@ def read_manifest(folder: Path, stage: str) -> Manifest:
     """Read the manifest of the artefact in `folder`, which `stage` makes."""
     path = folder / MANIFEST
     content = read_json(path, stage)
-    if content.get("stage") != stage or not isinstance(content.get("settings"), dict):
+    if content.get("stage") != stage or not all(isinstance(content.get(key), dict) for key in ("settings", "facts")):
         raise ArtifactError(f"{path} is not a manifest of {stage}; run: dvc repro {stage}")
     return Manifest(path, stage, cast(Json, content["settings"]), cast(Json, content["facts"]))
 

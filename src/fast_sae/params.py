@@ -7,7 +7,7 @@ params.yaml is the one place where a value is written, so that it shows every kn
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -26,7 +26,7 @@ class Settings(BaseModel):
     """One section of params.yaml: unknown keys, wrong types and missing values are refused."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, protected_namespaces=()
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
     @classmethod
@@ -36,19 +36,28 @@ class Settings(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars, as DVC reads and writes them: 5e-05 is a number, `on` and 2024-07-26 are text."""
+    """YAML 1.2 scalars, as DVC reads and writes them: 5e-05 is a number, `on`, 1:30 and 2024-07-26 are text."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":bool", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_SCALARS = {
+    "null": (r"~|null|Null|NULL|", "~nN"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", "-+.0123456789"),
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.inf|\.nan)$"),
-    list("-+0123456789."),
-)
+"""Pattern and first characters of each scalar of YAML 1.2's core schema."""
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, ""])
+
+
+def _integer(_: yaml.SafeLoader, node: yaml.Node) -> int:
+    text = str(node.value)
+    return int(text, base=0 if text[:2] in ("0o", "0x") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -95,6 +104,7 @@ _WANTED = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "finite_number": "must be finite",
+    "model_type": "must be a mapping",
 }
 
 
@@ -103,9 +113,16 @@ def _explain(error: ErrorDetails, name: str, settings: type[Settings]) -> str:
     if error["type"] == "missing":
         return f"{where} is missing"
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), settings.model_fields, n=1)
-        return f"{where} is not a parameter" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = _nearest(str(error["loc"][-1]), settings.model_fields)
+        return f"{where} is not a parameter" + (f"; did you mean {near!r}?" if near else "")
     if error["type"] == "value_error":  # raised by a validator, whose text names the key
         return f"{name}: {error['ctx']['error']}" if "ctx" in error else where
     wanted = _WANTED.get(error["type"]) or error["msg"].replace("Input should be", "must be")
     return f"{where} {wanted}, found {error['input']!r}"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    """Find the known word most like this one, whatever its case."""
+    by_fold = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), by_fold, n=1)
+    return by_fold[near[0]] if near else None

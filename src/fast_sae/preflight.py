@@ -96,6 +96,8 @@ def read_model_config(model: ModelSettings) -> Json:
         raise ModelError(f"{path} does not exist; set model.name and model.files to the folder of a model") from None
     except ValueError:
         raise ModelError(f"{path} is not JSON") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} holds no JSON object")
     return cast(Json, config)
 
 

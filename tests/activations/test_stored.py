@@ -31,7 +31,7 @@ def source(folder):
 
 
 def test_a_split_tells_its_width_its_examples_its_kinds_and_where_it_comes_from(source, folder):
-    assert (source.d_in, source.examples) == (3, 3)
+    assert source.d_in == 3
     assert source.kind.tolist() == WHOLE["kind"].tolist()
     assert source.provenance.settings == SETTINGS
     assert source.provenance.shared_prefix == 1
@@ -117,7 +117,7 @@ def test_a_shard_with_other_rows_than_the_manifest_says_is_refused(folder, rows)
     assert "shard-00000.npz" in refusal(folder)
 
 
-@pytest.mark.parametrize("fact", ["d_in", "shards", "shared_prefix", "examples"])
+@pytest.mark.parametrize("fact", ["d_in", "shards", "shared_prefix"])
 def test_a_manifest_that_lacks_a_fact_is_refused(folder, fact):
     manifest = folder / "layer_2/train/manifest.json"
     content = json.loads(manifest.read_text())

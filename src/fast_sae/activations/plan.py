@@ -108,7 +108,7 @@ def plan_batches(examples: Sequence[int], lengths: Sequence[int], batch_tokens: 
 
 def _size(n_bytes: int | float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.5:  # what rounds to three digits
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} TB"

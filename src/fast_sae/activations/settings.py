@@ -67,10 +67,11 @@ class ExtractSettings(Settings):
     @classmethod
     def _is_a_day(cls, value: str) -> str:
         try:
-            datetime.date.fromisoformat(value)
+            if datetime.date.fromisoformat(value).isoformat() == value:
+                return value
         except ValueError:
-            raise ValueError(f"template_date must be a day as YYYY-MM-DD, found {value!r}") from None
-        return value
+            pass
+        raise ValueError(f"template_date must be a day as YYYY-MM-DD, found {value!r}")
 
     @field_validator("layers")
     @classmethod

@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from fast_sae.errors import ArtifactError
 ALIGNMENT = 64
 """Bytes; a cache line, and what numpy aligns the data of an .npy to."""
 _LOCAL_HEADER = 30
+_DAMAGE = (
+    *(zipfile.BadZipFile, struct.error, OSError, EOFError, NotImplementedError),  # not the zip it should be
+    *(ValueError, KeyError, TypeError, OverflowError, SyntaxError, TokenError),  # numpy parses its header as Python
+)
 _PADDING_FIELD = 0xD935
 """Id of the extra field for padding, as Android's zipalign uses it."""
 
@@ -46,8 +51,8 @@ def map_npz(path: Path, stage: str) -> dict[str, np.ndarray]:
             return {m.filename.removesuffix(".npy"): _map_member(path, file, m) for m in archive.infolist()}
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {stage}") from None
-    except (zipfile.BadZipFile, ValueError, OSError, struct.error) as error:
-        raise ArtifactError(f"{path} is damaged ({error}); run: dvc repro {stage}") from None
+    except _DAMAGE as error:
+        raise ArtifactError(f"{path} is damaged ({' '.join(str(error).split())}); run: dvc repro {stage}") from None
 
 
 def _map_member(path: Path, file, member: zipfile.ZipInfo) -> np.ndarray:  # noqa: ANN001  (an open binary file)

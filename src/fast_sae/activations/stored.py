@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from pydantic import BaseModel, ValidationError
 
 from fast_sae.activations.settings import STAGE
 from fast_sae.activations.shards import map_npz
@@ -13,6 +13,19 @@ from fast_sae.activations.source import Provenance, Rows
 from fast_sae.artifacts import Json, read_manifest
 from fast_sae.chat.split import Split
 from fast_sae.errors import ArtifactError
+
+
+class _Shard(BaseModel):
+    file: str
+    rows: int
+
+
+class _Facts(BaseModel):
+    """What a reader needs of the manifest."""
+
+    d_in: int
+    shared_prefix: int
+    shards: list[_Shard]
 
 
 class StoredActivations:
@@ -33,12 +46,14 @@ class StoredActivations:
         folder = activations / f"layer_{layer}" / split
         manifest = read_manifest(folder, STAGE)
         manifest.require(expected)
-        facts = manifest.facts
-        self.provenance = Provenance(manifest.settings, manifest.sha256, cast(int, facts["shared_prefix"]))
-        self.d_in = cast(int, facts["d_in"])
-        self.examples = cast(int, facts["examples"])
-        shards = cast(list[dict[str, object]], facts["shards"])
-        self._shards = [self._open(folder / str(shard["file"]), cast(int, shard["rows"])) for shard in shards]
+        try:
+            facts = _Facts.model_validate(manifest.facts)
+        except ValidationError as error:
+            lacking = error.errors()[0]["loc"][0]
+            raise ArtifactError(f"{manifest.path} does not tell {lacking!r}; run: dvc repro {STAGE}") from None
+        self.provenance = Provenance(manifest.settings, manifest.sha256, facts.shared_prefix)
+        self.d_in = facts.d_in
+        self._shards = [self._open(folder / shard.file, shard.rows) for shard in facts.shards]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
 
     @property
@@ -68,7 +83,7 @@ class StoredActivations:
         names = ("activations", "example", "position", "token_id", "kind")
         if missing := [name for name in names if name not in arrays]:
             raise ArtifactError(f"{path} has no array {missing[0]!r}; run: dvc repro {STAGE}")
-        shard = Rows(*(arrays[name] for name in names))
-        if shard.activations.shape != (rows, self.d_in) or any(len(arrays[name]) != rows for name in names):
+        whole = all(arrays[name].shape == (rows,) for name in names[1:])
+        if not whole or arrays["activations"].shape != (rows, self.d_in):
             raise ArtifactError(f"{path} has not the shape its manifest says; run: dvc repro {STAGE}")
-        return shard
+        return Rows(*(arrays[name] for name in names))

@@ -10,8 +10,9 @@ left out, because a system prompt shared by all chats would leave one of them.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import cast
 
-from fast_sae.chat.examples import Example
+from fast_sae.chat.examples import Example, Message
 
 
 def drop_duplicates(examples: Sequence[Example], n: int) -> list[Example]:
@@ -27,15 +28,25 @@ def drop_duplicates(examples: Sequence[Example], n: int) -> list[Example]:
     kept: list[Example] = []
     for example in examples:
         grams = {
-            gram
-            for message in example.messages
-            if message["role"] != "system"
-            for gram in _grams(message["content"], n)
+            gram for message in example.messages if message["role"] != "system" for gram in _grams(_said(message), n)
         }
         if seen.isdisjoint(grams):
             seen |= grams
             kept.append(example)
     return kept
+
+
+def _said(message: Message) -> str:
+    """Return what a turn says, and the values it calls tools with."""
+    return " ".join([message["content"], *_values(message.get("tool_calls"))])
+
+
+def _values(value: object) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in cast(dict[str, object], value).values() if isinstance(value, dict) else cast(list[object], value):
+            yield from _values(item)
+    elif value is not None:
+        yield str(value)
 
 
 def _grams(text: str, n: int) -> Iterator[bytes]:

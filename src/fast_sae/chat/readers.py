@@ -87,28 +87,28 @@ def _csv(path: Path, delimiter: str) -> Iterator[Record]:
     csv.field_size_limit(sys.maxsize)  # a long text is not an error
     # surrogateescape: bytes that are not UTF-8 reach read_example as half characters, which names their line
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
-        before = 1
+        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = next((row for row in rows if row), [])
+        except csv.Error as error:
+            raise DataError(f"{path}: line 1: the header is not CSV ({error})") from None
         while True:
-            place = f"line {rows.line_num + 1 if rows.line_num else 2}"
+            number = rows.line_num + 1
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(place, problem=f"not CSV ({error})")
-                if rows.line_num == before:
-                    return
-                continue
-            before = rows.line_num
-            yield _cells(place, row)
+                yield Record(f"line {number}", problem=f"not CSV ({error})")
+            else:
+                if row:
+                    yield _cells(f"line {number}", header, row)
 
 
-def _cells(place: str, row: dict[str, str | list[str] | None]) -> Record:
-    if "" in row and isinstance(row[""], list):
-        return Record(place, problem=f"not CSV ({len(row[''])} cells more than the header has)")
-    value = {name: _cell(name, cell) for name, cell in row.items() if isinstance(cell, str)}
-    return Record(place, value=value)
+def _cells(place: str, header: list[str], row: list[str]) -> Record:
+    if len(row) > len(header):
+        return Record(place, problem=f"not CSV ({len(row) - len(header)} cells more than the header has)")
+    return Record(place, value={name: _cell(name, cell) for name, cell in zip(header, row, strict=False)})
 
 
 def _cell(name: str, cell: str) -> object:
@@ -116,18 +116,26 @@ def _cell(name: str, cell: str) -> object:
     if name in ("messages", "conversations") and cell.lstrip().startswith("["):
         try:
             return json.loads(cell)
-        except ValueError:
+        except (RecursionError, ValueError):
             return cell
     return cell
 
 
 def _parquet(path: Path) -> Iterator[Record]:
+    number = 0
     try:
-        number = 0
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
-                for value in batch.to_pylist():
-                    number += 1
-                    yield Record(f"record {number}", value=value)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not Parquet: {str(error).splitlines()[0]}") from None
+                yield from _rows(batch, number)
+                number += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not Parquet: {' '.join(str(error).split())}") from None
+
+
+def _rows(batch: pa.RecordBatch, before: int) -> Iterator[Record]:
+    for row in range(len(batch)):
+        place = f"record {before + row + 1}"
+        try:
+            yield Record(place, value=batch.slice(row, 1).to_pylist()[0])
+        except UnicodeDecodeError:
+            yield Record(place, problem="not UTF-8")

@@ -17,7 +17,7 @@ def split_examples(examples: Sequence[Example], settings: DataSettings) -> dict[
     """Assign each example to one split, stratified by label; the order of the data is kept within each.
 
     The examples are put in a row, label by label and shuffled within a label; every 1/fraction-th one is taken. So
-    each label's share in a split is within one example of its fraction, and the total is exact.
+    each label's share in validation and test is within one example of its fraction, and the totals are exact.
     """
     row = _shuffled_by_label(examples, np.random.default_rng(settings.seed))
     test = _every(len(row), settings.test_fraction)
@@ -33,7 +33,8 @@ def split_examples(examples: Sequence[Example], settings: DataSettings) -> dict[
 
 def _shuffled_by_label(examples: Sequence[Example], generator: np.random.Generator) -> np.ndarray:
     shuffled = generator.permutation(len(examples))
-    labels = np.array([examples[i].label or "" for i in shuffled])
+    numbers = {label: n for n, label in enumerate(sorted({example.label or "" for example in examples}))}
+    labels = [numbers[examples[i].label or ""] for i in shuffled]
     return shuffled[np.argsort(labels, kind="stable")]
 
 

@@ -56,8 +56,10 @@ def score_labels(
 ) -> list[LabelScore]:
     """Choose for each label the latent with the highest AUROC on validation, and score it on test.
 
-    Examples without a label are left out; so are labels that one of the splits does not hold.
+    The pooled latents may be those of the first examples only. Examples without a label are left out; so are labels
+    that one of the splits does not hold.
     """
+    validation_labels, test_labels = validation_labels[: len(validation)], test_labels[: len(test)]
     labels = sorted({*validation_labels} & {*test_labels} - {None}, key=str)
     if len(labels) < 2:
         return []

@@ -1,12 +1,14 @@
 """The `sae` section of params.yaml: what every architecture has, and a sub-section for what only one has."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from fast_sae.params import Section, Settings
+from fast_sae.errors import ParamsError
+from fast_sae.params import PARAMS, Section, Settings
 
 ARCHITECTURES = sorted(path.stem for path in (Path(__file__).parent / "architectures").glob("[a-z]*.py"))
 """Names of the files in architectures/; each is a value of `sae.architecture` and a sub-section of `sae`."""
@@ -39,8 +41,14 @@ class SAESettings(Settings):
     @classmethod
     def arrange(cls, section: Section) -> Section:
         """Move the chosen architecture's sub-section to `options`; leave out those of the others."""
+        chosen = section.get("architecture")
         common = {key: value for key, value in section.items() if key not in ARCHITECTURES}
-        return common | {"options": section.get(str(section.get("architecture"))) or {}}
+        options = section.get(chosen) if isinstance(chosen, str) and chosen in ARCHITECTURES else None
+        if "options" in common:
+            raise ParamsError(f"{PARAMS}: sae.options is not a parameter")
+        if options is not None and not isinstance(options, Mapping):
+            raise ParamsError(f"{PARAMS}: sae.{chosen} must be a mapping, found {options!r}")
+        return common | {"options": options or {}}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SAESettings":
@@ -53,14 +61,14 @@ class SAESettings(Settings):
         if self.aux_k is not None and self.aux_k > self.M:
             raise ValueError(f"sae.aux_k must not exceed sae.M={self.M}, found {self.aux_k}")
         prefixes = self.prefixes
-        if any(b <= a for a, b in pairwise(prefixes)) or prefixes[-1] != self.M:
+        if any(b <= a for a, b in pairwise(prefixes)) or prefixes[-1:] != (self.M,):
             raise ValueError(f"sae.matryoshka must rise and end with sae.M={self.M}, found {list(prefixes)}")
         return self
 
     @property
     def prefixes(self) -> tuple[int, ...]:
         """The nested sizes; (M,) if there are none."""
-        return self.matryoshka or (self.M,)
+        return (self.M,) if self.matryoshka is None else self.matryoshka
 
     @property
     def n_aux(self) -> int:
