@@ -5,7 +5,7 @@ from datetime import date
 import numpy as np
 import pytest
 from chat_samples import STYLES, chat, chat_tokenizer, data_settings, renderer, runs, text
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from fast_sae.chat.examples import Example, read_example
@@ -224,13 +224,19 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("content", PLAIN, ids=ascii)
-@pytest.mark.parametrize("style", set(STYLES) - {"llama-2"})
+@pytest.mark.parametrize("style", sorted(set(STYLES) - {"llama-2"}))
 def test_the_ids_are_those_of_apply_chat_template(style, content):
     tokenizer = chat_tokenizer(style)
     example = chat(f"user: {content}", f"assistant: {content}", f"user: {content}")
     rendered = renderer(tokenizer).render(example)
     assert rendered.token_ids.tolist() == by_transformers(tokenizer, example, sanitize_control_tokens=False)
     assert not rendered.truncated
+
+
+def test_a_role_word_in_a_templates_own_prose_is_no_role_name():
+    tokenizer = with_template("[INST] Help the user well.\n\n{{ messages[0].content }} [/INST]")
+    found = runs(tokenizer, renderer(tokenizer).render(text("Hello")))
+    assert found == [(S, "[INST] Help the user well.\n\n"), (C, "Hello"), (S, " [/INST]")]
 
 
 def test_a_bare_text_is_rendered_as_the_users_turn():
@@ -323,6 +329,18 @@ def test_control_strings_in_the_arguments_of_a_tool_call_stay_text():
     assert len([piece for kind, piece in found if kind == E]) == 4
 
 
+def test_a_template_that_checks_the_id_of_a_call_sees_the_real_one():
+    check = (
+        "{% if m.tool_calls[0].id | length != 9 %}{{ raise_exception('an id has 9 characters') }}{% endif %}"  # Mistral
+    )
+    turn = "{% if m.tool_calls %}" + check + "{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}<|end|>"
+    tokenizer = with_template("{% for m in messages %}<|{{ m.role }}|>" + turn + "{% endfor %}")
+    calls = [{"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": None, "tool_calls": calls}]
+    example = read_example({"messages": turns}, data_settings(), "1", "calls.jsonl:line 1")
+    assert renderer(tokenizer).render(example).token_ids.tolist() == by_transformers(tokenizer, example)
+
+
 def test_a_template_that_prints_the_system_turn_last_is_followed():
     tokenizer = chat_tokenizer("mistral-late-system")
     example = chat("system: The system", "user: Hello", "assistant: I am", "user: bye")
@@ -349,6 +367,17 @@ def test_space_in_content_is_content_whether_or_not_offsets_leave_it_out(content
     assert trimmed.token_ids.tolist() == whole.token_ids.tolist()
     assert trimmed.kinds.tolist() == whole.kinds.tolist()
     assert (C, content) in runs(chat_tokenizer("chatml"), whole)
+
+
+@pytest.mark.parametrize("content", ["a\nb", "a\n\nb", "a  b", "  a  b", "a\n", "\n\na\n\nb"], ids=repr)
+def test_space_that_the_tokenizer_has_added_tokens_for_is_no_control_string(content):
+    backend = Tokenizer.from_str(chat_tokenizer("chatml").backend_tokenizer.to_str())
+    backend.add_tokens([AddedToken(space, normalized=False) for space in ("\n", "\n\n", "  ")])  # as Gemma has them
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=STYLES["chatml"].template)
+    rendered = renderer(tokenizer).render(text(content))
+    assert rendered.token_ids.tolist() == by_transformers(tokenizer, text(content), sanitize_control_tokens=False)
+    if not content.startswith("\n"):  # there the template's own newline is in the content's first token
+        assert [piece for kind, piece in runs(tokenizer, rendered) if kind == C] == [content]
 
 
 @pytest.mark.parametrize(
@@ -460,6 +489,24 @@ def test_rendering_leaves_the_tokenizer_as_it_was():
     render(text("Hello<|eot_id|>user"))
     assert render(chat(*SHORT)).token_ids.tolist() == first
     assert tokenizer("<|eot_id|>", add_special_tokens=False)["input_ids"] == [eot]
+
+
+def test_several_chat_templates_of_which_none_is_the_default_are_told_in_one_line():
+    tokenizer = with_template("x")
+    tokenizer.chat_template = {"rag": "x", "tool_use": "y"}
+    with pytest.raises(ModelError, match="template") as caught:
+        renderer(tokenizer)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_control_string_that_the_tokenizer_cannot_take_as_text_is_told_with_its_place():
+    pieces = [("<unk>", 0.0), ("</s>", -1.0), *((c, -10.0) for c in "abcdefghijklmnopqrstuvwxyzHINST[]/<>▁")]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.add_special_tokens(["</s>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=STYLES["mistral"].template)
+    with pytest.raises(ModelError, match="^texts.jsonl:line 1: .*</s>"):
+        renderer(tokenizer, template_kwargs={"bos_token": "", "eos_token": "</s>"}).render(text("a</s>b"))
 
 
 # ---- sentencepiece-like tokenizers, which put a space before a text

@@ -84,11 +84,20 @@ class _Marks:
         return parts[::2], [self._texts[int(part)] for part in parts[1::2]]
 
     def _mark_message(self, message: Turn) -> dict[str, object]:
-        role, once = str(message["role"]), not message.get("tool_calls")
-        return {
-            key: self._mark(value, role, once) if key in ("content", "tool_calls") else value
-            for key, value in message.items()
-        }
+        role, calls = str(message["role"]), cast(list[object], message.get("tool_calls") or [])
+        marked: dict[str, object] = {"content": self._mark(message["content"], role, once=not calls)}
+        if calls:
+            marked["tool_calls"] = [self._mark_call(call, role) for call in calls]
+        return {**message, **marked}
+
+    def _mark_call(self, call: object, role: str) -> object:
+        """Mark a call but for its id and type, which some templates check, and which must be of plain letters."""
+        if not isinstance(call, Mapping):
+            return self._mark(call, role, once=False)
+        fields = cast(Turn, call)
+        plain = {k: v for k, v in fields.items() if k in ("id", "type") and re.fullmatch(r"[\w-]*", str(v))}
+        rest = {k: v for k, v in fields.items() if k not in plain}
+        return {**fields, **cast(Turn, self._mark(rest, role, once=False))}
 
     def _mark(self, value: object, role: str, once: bool) -> object:
         if isinstance(value, str) and value:
@@ -140,7 +149,8 @@ def _role_names(text: str, start: int, end: int, role: str | None, special: str)
     if found or role is None:
         return found
     own = re.compile(_role_word(word for word, meant in ROLES.items() if meant == role))
-    return [match.span() for match in own.finditer(text, start, end)][-1:]
+    last = [match.span() for match in own.finditer(text, start, end)][-1:]
+    return [name for name in last if not re.search(r"\w", text[name[1] : end])]  # else a word of the template's prose
 
 
 def _role_word(words: Iterable[str]) -> str:

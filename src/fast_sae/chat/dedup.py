@@ -4,7 +4,7 @@ Walk the examples in order; drop one if any of its n-grams was seen in an earlie
 its n-grams. Cost: one 8-byte hash per word of the kept examples.
 
 Differs from the paper: n-grams are of words, so that the result does not hang on a tokenizer (the paper does not name
-its unit); a turn shorter than n words counts as one n-gram, so that equal short examples are found; system turns are
+its unit); an example counts as one more n-gram as a whole, so that equal short examples are found; system turns are
 left out, because a system prompt shared by all chats would leave one of them.
 """
 
@@ -27,9 +27,9 @@ def drop_duplicates(examples: Sequence[Example], n: int) -> list[Example]:
     seen: set[bytes] = set()
     kept: list[Example] = []
     for example in examples:
-        grams = {
-            gram for message in example.messages if message["role"] != "system" for gram in _grams(_said(message), n)
-        }
+        turns = [_said(message) for message in example.messages if message["role"] != "system"]
+        grams = {_hash("\n".join(" ".join(turn.split()) for turn in turns))}
+        grams |= {gram for turn in turns for gram in _grams(turn, n)}
         if seen.isdisjoint(grams):
             seen |= grams
             kept.append(example)
@@ -51,5 +51,9 @@ def _values(value: object) -> Iterator[str]:
 
 def _grams(text: str, n: int) -> Iterator[bytes]:
     words = text.split()
-    for start in range(max(1, len(words) - n + 1)):
-        yield hashlib.blake2b(" ".join(words[start : start + n]).encode(), digest_size=8).digest()
+    for start in range(len(words) - n + 1):
+        yield _hash(" ".join(words[start : start + n]))
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -20,6 +20,10 @@ class Message(TypedDict):
     content: str
     tool_calls: NotRequired[list[object]]
     """The calls of an assistant's turn, as the template renders them."""
+    name: NotRequired[str]
+    """Of the tool that a tool's turn answers for."""
+    tool_call_id: NotRequired[str]
+    """Of the call that a tool's turn answers."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def read_example(record: object, settings: DataSettings, line_id: str, source: s
     fields = cast(Mapping[str, object], record)
     text = fields.get(settings.text_field) if settings.text_field else None
     turns = _first_present(fields, "messages", "conversations")
-    if text is not None:
+    if text is not None and not (text == "" and turns is not None):  # an empty cell beside a chat is no text
         messages = (Message(role="user", content=_text(text, f"field {settings.text_field!r}")),)
     elif turns is not None:
         messages = read_chat(turns)
@@ -85,7 +89,7 @@ def read_example(record: object, settings: DataSettings, line_id: str, source: s
     return Example(
         id=_identity(fields, settings.id_field, line_id),
         messages=messages,
-        is_text=text is not None,
+        is_text=turns is None or bool(text),
         label=_label(fields, settings.label_field),
         source=source,
     )
@@ -122,7 +126,11 @@ def _read_turn(turn: object, index: int) -> Message:
         message = Message(role=role, content=_text(content, where) if content else "")
         message["tool_calls"] = cast(list[object], _plain(calls, where))
         return message
-    return Message(role=role, content=_text(content, f"the content of {where}"))
+    message = Message(role=role, content=_text(content, f"the content of {where}"))
+    for key in ("name", "tool_call_id"):
+        if role == "tool" and isinstance(value := fields.get(key), str):
+            message[key] = _encodable(value, where)
+    return message
 
 
 def _text(value: object, where: str) -> str:

@@ -65,7 +65,7 @@ class Renderer:
                 f"the tokenizer of {tokenizer.name_or_path} has no chat template; set extract.template: none"
             )
         self._tokenizer = tokenizer
-        self._template = pin_clock(str(tokenizer.get_chat_template()), template_date) if use_template else ""
+        self._template = pin_clock(_default_template(tokenizer), template_date) if use_template else ""
         self._use_template = use_template
         self._max_length = max_length
         self._variables: dict[str, Any] = dict(template_kwargs)
@@ -80,7 +80,9 @@ class Renderer:
         """Return the token ids of one example and the kind of each; control strings in content stay text."""
         if self._use_template:
             text, spans = self.align(example)
-            ids, offsets = self._encode_rendered(text, [span for span in spans if span.kind == Kind.CONTENT])
+            ids, offsets = self._encode_rendered(
+                text, [span for span in spans if span.kind == Kind.CONTENT], _place(example)
+            )
             kinds = [_kind_at(offset, spans) for offset in offsets]
             if ids and ids[0] == self._tokenizer.bos_token_id and kinds[0] != Kind.CONTENT:
                 kinds[0] = Kind.BEGIN_OF_TEXT
@@ -95,7 +97,7 @@ class Renderer:
         Raises:
             ModelError: if the template refuses the chat, or rewrites a text so that it cannot be found again.
         """
-        where = example.source or example.id
+        where = _place(example)
 
         def apply(messages: Sequence[Turn]) -> str:
             try:
@@ -119,9 +121,13 @@ class Renderer:
                 f"({error}); take this example out of the data"
             ) from None
 
-    def _encode_rendered(self, text: str, contents: Sequence[Span]) -> tuple[list[int], list[Offset]]:
+    def _encode_rendered(self, text: str, contents: Sequence[Span], where: str) -> tuple[list[int], list[Offset]]:
         ids, offsets = self._encode(text)
-        added = [(token, at) for token, at in zip(ids, offsets, strict=True) if token in self._added]
+        added = [
+            (token, at)
+            for token, at in zip(ids, offsets, strict=True)
+            if self._added.get(token) or (token in self._added and not text[slice(*at)].isspace())
+        ]
         own = {token for token, at in added if _kind_at(_trimmed(at, text), contents) != Kind.CONTENT}
         genuine = [
             (token, at)
@@ -137,7 +143,10 @@ class Renderer:
         for token, (begin, end) in [*genuine, (None, (len(text), len(text)))]:
             encoded = self._as_text[start > 0].encode(text[start:begin], add_special_tokens=False)
             if made := {i for i in encoded.ids if self._added.get(i) and i != self._tokenizer.unk_token_id}:
-                raise ModelError(f"a text holds a control string that this tokenizer cannot take as text: {made}")
+                strings = ", ".join(self._tokenizer.convert_ids_to_tokens(sorted(made)))
+                raise ModelError(
+                    f"{where}: this tokenizer cannot take {strings} in a text as text; take this example out of the data"
+                )
             ids += encoded.ids
             offsets += [(a + start, b + start) for a, b in encoded.offsets]
             if token is not None:
@@ -187,6 +196,18 @@ class Renderer:
         return Tokenizer.from_str(start), Tokenizer.from_str(behind)
 
 
+def _default_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise ModelError(f"the tokenizer of {tokenizer.name_or_path} has no default chat template: {told}") from None
+
+
+def _place(example: Example) -> str:
+    return example.source or example.id
+
+
 def pin_clock(template: str, date: datetime.date) -> str:
     """Write the date into a template in the place of every call that asks for today's.
 
@@ -220,6 +241,8 @@ def _trimmed(offset: Offset, text: str) -> Offset:
     """Take the space off an offset: some control tokens eat what stands beside them."""
     start, end = offset
     part = text[start:end]
+    if not part.strip():
+        return offset
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
 

@@ -1,0 +1,151 @@
+"""Training: the best weights are kept, validation touches nothing, the same seed gives the same SAE."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sae_samples import sae_settings
+from samples import array_source
+
+from fast_sae.errors import ArtifactError
+from fast_sae.runtime import RuntimeSettings
+from fast_sae.training import loop
+from fast_sae.training.loop import Validation, train_sae, validate
+from fast_sae.training.settings import TrainSettings
+
+RUNTIME = RuntimeSettings(device="cpu", extract_batch_tokens=64, sae_batch_rows=50)
+
+
+def settings(**overrides: object) -> TrainSettings:
+    section = {
+        "kinds": ["content"],
+        "batch_size": 32,
+        "lr": 0.01,
+        "epochs": 4,
+        "patience": 2,
+        "clip": 1.0,
+        "dead_after_steps": 5,
+        "init_rows": 1000,
+        "dtype": "float64",
+        "log_every": 3,
+        "seed": 0,
+    } | overrides
+    return TrainSettings.model_validate_json(json.dumps(section))
+
+
+def rows(n: int, seed: int) -> np.ndarray:
+    """Sparse combinations of 12 directions in 6 dimensions, so that there is something to find."""
+    draw = np.random.default_rng(seed)
+    directions = np.random.default_rng(99).normal(size=(12, 6))
+    return (draw.random((n, 12)) * (draw.random((n, 12)) < 0.2) @ directions + 3).astype(np.float32)
+
+
+def source(x: np.ndarray):
+    return array_source(x, [len(x)])
+
+
+def trained(sae: dict | None = None, **overrides: object):
+    train, validation = source(rows(300, 1)), source(rows(100, 2))
+    return train_sae(sae_settings(**(sae or {})), settings(**overrides), train, validation, RUNTIME)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_training_reconstructs_better_than_it_started(architecture):
+    run = trained({"architecture": architecture, "matryoshka": [6, 12]}, epochs=15)
+    losses = run.history._curves["validation_loss"]
+    assert run.metrics["validation_loss"] < 0.7 * losses[0][1]
+
+
+def test_the_best_weights_are_kept_and_training_stops_after_patience(monkeypatch):
+    """Validation is made to tell 0.5, 0.3, 0.4, 0.6: the best is epoch 2, and after two worse ones training ends."""
+    told, weights = iter([0.5, 0.3, 0.4, 0.6, 0.1]), []
+
+    def scripted(sae, batches):
+        weights.append(sae.W_dec.detach().clone())
+        return Validation(next(told), 3.0)
+
+    monkeypatch.setattr(loop, "validate", scripted)
+    run = trained(epochs=10)
+    assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (2, 4)
+    assert run.metrics["validation_loss"] == 0.3
+    assert torch.equal(run.sae.W_dec, weights[1])
+    assert not torch.equal(run.sae.W_dec, weights[3])
+
+
+def test_the_same_seed_gives_the_same_sae_and_another_does_not():
+    a, b, c = (trained(seed=seed).sae.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["W_enc"], c["W_enc"])
+
+
+def test_validation_advances_no_dead_counter(monkeypatch):
+    seen = []
+    original = loop.DeadLatentCounter.observe
+    monkeypatch.setattr(
+        loop.DeadLatentCounter, "observe", lambda self, latents: seen.append(len(latents)) or original(self, latents)
+    )
+    run = trained(epochs=2)
+    assert sum(seen) == 2 * 300
+    assert len(seen) == run.metrics["steps"]
+
+
+def test_batchtopk_keeps_k_latents_on_validation_after_it_is_saved(tmp_path):
+    from fast_sae.sae.checkpoint import load_sae, save_sae
+
+    run = trained({"architecture": "batchtopk"}, epochs=3)
+    save_sae(run.sae, tmp_path)
+    x = torch.from_numpy(rows(100, 2))
+    l0 = float((load_sae(tmp_path).encode(x) > 0).sum() / len(x))
+    assert l0 == pytest.approx(3, rel=0.02)
+    assert run.metrics["validation_l0"] == pytest.approx(3, rel=0.02)
+
+
+def test_validation_loss_is_one_ratio_of_sums_whatever_the_portions():
+    run = trained(epochs=1)
+    x = torch.from_numpy(rows(100, 2)).double()
+
+    class Portions:
+        def __init__(self, size):
+            self.size, self.rows = size, len(x)
+
+        def __iter__(self):
+            return iter(x.split(self.size))
+
+    whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
+    for size in (7, 100):
+        assert validate(run.sae, Portions(size)).loss == pytest.approx(whole.item(), rel=1e-10)
+
+
+def test_a_large_mean_costs_validation_no_digits():
+    run = trained(epochs=1)
+    x = torch.from_numpy(rows(100, 2)).double() + 1e5
+
+    class Whole:
+        rows = len(x)
+
+        def __iter__(self):
+            return iter([x])
+
+    whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
+    assert validate(run.sae, Whole()).loss == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_activations_without_a_trained_kind_are_told():
+    train, validation = source(rows(30, 1)), source(rows(10, 2))
+    with pytest.raises(ArtifactError, match="the train activations hold no row of train.kinds"):
+        train_sae(sae_settings(), settings(kinds=["scaffold"]), train, validation, RUNTIME)
+
+
+def test_activations_that_are_all_equal_are_told():
+    equal = source(np.ones((40, 6), np.float32))
+    with pytest.raises(ArtifactError, match="all activations are equal"):
+        train_sae(sae_settings(), settings(), equal, equal, RUNTIME)
+
+
+def test_the_decoder_bias_starts_from_the_median_of_the_trained_rows():
+    x = rows(101, 5)
+    batches = loop.RowBatches(source(x), np.arange(101), 8, torch.float64, torch.device("cpu"))
+    median = np.median(x.astype(np.float64), axis=0)
+    assert np.allclose(loop._median(batches, settings()).numpy(), median)
+    assert not np.allclose(loop._median(batches, settings(init_rows=10)).numpy(), median)
