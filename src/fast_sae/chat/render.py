@@ -145,7 +145,7 @@ class Renderer:
             if made := {i for i in encoded.ids if self._added.get(i) and i != self._tokenizer.unk_token_id}:
                 strings = ", ".join(self._tokenizer.convert_ids_to_tokens(sorted(made)))
                 raise ModelError(
-                    f"{where}: this tokenizer cannot take {strings} in a text as text; take this example out of the data"
+                    f"{where}: this tokenizer cannot take {strings} as text; take this example out of the data"
                 )
             ids += encoded.ids
             offsets += [(a + start, b + start) for a, b in encoded.offsets]
