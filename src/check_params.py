@@ -5,12 +5,11 @@ from pathlib import Path
 from fast_sae.artifacts import write_json
 from fast_sae.errors import run
 from fast_sae.params import load_params
-from fast_sae.preflight import check, check_environment
+from fast_sae.preflight import check
 
 
 def main(stamp: Path = Path("data/params_checked.json")) -> None:
     """Parse every section, apply every rule, and write the stamp that the other stages wait for."""
-    check_environment()
     write_json(stamp, check(load_params()))
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
-from fast_sae.activations.stored import StoredActivations
+from fast_sae.activations.stored import StoredActivations, require_same_examples, require_same_split
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.prepared import read_prepared
-from fast_sae.chat.split import Split
+from fast_sae.chat.splits import Split
 from fast_sae.errors import run
 from fast_sae.evaluation.evaluate import evaluate_sae
 from fast_sae.evaluation.measure import Held
@@ -33,16 +33,20 @@ def main(
     extract = parse_section(params, "extract", ExtractSettings)
     sae_settings = parse_section(params, "sae", SAESettings)
     train = parse_section(params, "train", TrainSettings)
-    read_manifest(sae, STAGE).require(training_record(model, extract, sae_settings, train))
+    manifest = read_manifest(sae, STAGE)
+    manifest.require(training_record(model, extract, sae_settings, train))
 
     def held(split: Split) -> Held:
         source = StoredActivations(activations, sae_settings.layer, split, activation_record(model, extract))
+        require_same_examples(source.provenance, prepared, split)
         return Held(split, source, [example.label for example in read_prepared(prepared, split)])
 
+    validation, test = held("validation"), held("test")
+    require_same_split(manifest, validation.source.provenance)
     report = evaluate_sae(
         load_sae(sae),
-        held("validation"),
-        held("test"),
+        validation,
+        test,
         parse_section(params, "evaluate", EvaluateSettings),
         kinds=train.kind_numbers,
         dtype=getattr(torch, train.dtype),

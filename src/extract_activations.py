@@ -5,7 +5,7 @@ from pathlib import Path
 from fast_sae.activations.extract import extract_activations
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.chat.prepared import read_prepared
-from fast_sae.chat.split import SPLITS
+from fast_sae.chat.splits import SPLITS
 from fast_sae.errors import run
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings

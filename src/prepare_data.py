@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from fast_sae.artifacts import whole_folder, write_metrics
-from fast_sae.chat.prepared import gather_examples, write_prepared
+from fast_sae.chat.gather import gather_examples
+from fast_sae.chat.prepared import write_prepared
 from fast_sae.chat.settings import DataSettings
 from fast_sae.chat.split import split_examples
 from fast_sae.errors import run
@@ -15,7 +16,8 @@ def main(prepared: Path = Path("data/prepared"), metrics: Path = Path("metrics/p
     settings = parse_section(load_params(), "data", DataSettings)
     gathered = gather_examples(Path(settings.path), settings)
     with whole_folder(prepared) as folder:
-        counts = write_prepared(split_examples(gathered.examples, settings), gathered, folder)
+        splits = split_examples(gathered.examples, settings)
+        counts = write_prepared(splits, gathered.bad_lines, gathered.duplicates, folder)
     write_metrics(metrics, "prepare", counts)
 
 

@@ -102,7 +102,9 @@ def array_source(
     shared_prefix: int = 0,
 ) -> ArraySource:
     """An in-memory source; see `row_arrays`."""
-    return ArraySource(rows_of(row_arrays(activations, lengths, kinds)), Provenance({}, "0" * 64, shared_prefix))
+    return ArraySource(
+        rows_of(row_arrays(activations, lengths, kinds)), Provenance({}, "0" * 64, "1" * 64, shared_prefix)
+    )
 
 
 def store(folder: Path, parts: Sequence[dict[str, np.ndarray]], settings: dict, **facts: object) -> None:
@@ -111,7 +113,12 @@ def store(folder: Path, parts: Sequence[dict[str, np.ndarray]], settings: dict, 
     for i, arrays in enumerate(parts):
         write_npz(place / f"shard-{i:05d}.npz", arrays)
     described = [{"file": f"shard-{i:05d}.npz", "rows": len(part["kind"])} for i, part in enumerate(parts)]
-    found = {"d_in": parts[0]["activations"].shape[1], "shared_prefix": 1, "examples": 3, "shards": described}
+    found = {
+        "d_in": parts[0]["activations"].shape[1],
+        "shared_prefix": 1,
+        "prepared_sha256": "1" * 64,
+        "shards": described,
+    }
     write_manifest(place, "extract_activations", settings, found | facts)
 
 

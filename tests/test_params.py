@@ -1,13 +1,15 @@
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 from samples import ABSENT, ROOT, model_config, params
 
-from fast_sae.errors import ModelError, ParamsError
+from fast_sae.errors import ModelError, ParamsError, run
 from fast_sae.params import Settings, load_params, parse_section
-from fast_sae.preflight import SECTIONS, check, check_environment
+from fast_sae.preflight import SECTIONS, check
 from fast_sae.runtime import RuntimeSettings
 
 
@@ -278,7 +280,7 @@ WRONG = {  # changes, and what the message must name
     "no label examples": ({"evaluate.label_examples": 0}, "evaluate.label_examples"),
     "unknown device": ({"runtime.device": "tpu"}, "runtime.device"),
     "no rows at once": ({"runtime.sae_batch_rows": 0}, "runtime.sae_batch_rows"),
-    "mps has no float64": ({"runtime.device": "mps", "train.dtype": "float64"}, "runtime.device"),
+    "mps has no float64": ({"runtime.device": "mps"}, "runtime.device"),
 }
 
 
@@ -331,15 +333,29 @@ def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
     assert str(settings.model_copy(update={"device": "auto"}).torch_device()) == "cpu"
 
 
-def test_a_queued_experiment_of_a_shallow_clone_is_refused(monkeypatch, tmp_path):
+def test_a_queued_experiment_of_a_shallow_clone_is_refused(monkeypatch, tmp_path, capsys):
     root = tmp_path / "root"
     (root / ".git").mkdir(parents=True)
     (root / ".dvc" / "tmp").mkdir(parents=True)
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.chdir(root / ".dvc" / "tmp")
-    check_environment()
+    ran: list[bool] = []
+    run(lambda: ran.append(True))
     (root / ".git" / "shallow").touch()
-    with pytest.raises(Exception, match="git fetch --unshallow"):
-        check_environment()
+    with pytest.raises(SystemExit):
+        run(lambda: ran.append(True))
+    assert "git fetch --unshallow" in capsys.readouterr().err
     monkeypatch.chdir(root)
-    check_environment()
+    run(lambda: ran.append(True))
+    assert len(ran) == 2
+
+
+def test_a_full_disk_is_told_in_one_line(capsys):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/activations")
+
+    with pytest.raises(SystemExit):
+        run(full)
+    assert (
+        capsys.readouterr().err == "OSError: data/activations: No space left on device; make room or change its owner\n"
+    )

@@ -120,6 +120,25 @@ def test_results_of_other_params_are_refused_not_mixed(clone):
     )
 
 
+def test_labels_of_another_split_are_refused_not_joined_by_chance(clone):
+    clone.set_params(data={"seed": 7})
+    clone.run("python", "src/prepare_data.py")
+    done = clone.run("python", "src/evaluate_sae.py", check=False)
+    clone.run("git", "checkout", "-q", ".")
+    shutil.rmtree(clone.root / "data/prepared")
+    clone.run("dvc", "checkout", "-q")
+    assert done.returncode == 1
+    assert "activations are not those of data/prepared; run: dvc repro extract_activations" in done.stderr
+
+
+def test_another_layer_is_extracted_and_nothing_is_trained_again(clone):
+    done = clone.run("dvc", "exp", "run", "-S", "extract.layers=[1,2]")
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran == ["check_params", "extract_activations"]
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
 def test_activations_of_other_settings_are_refused(clone):
     clone.set_params(extract={"max_length": 9})
     done = clone.run("python", "src/train_sae.py", check=False)

@@ -97,6 +97,12 @@ def test_every_key_of_the_sae_section_is_tracked(stage):
     assert {entry for entry in DVC[stage]["params"] if entry.startswith("sae")} == wanted
 
 
+@pytest.mark.parametrize("stage", ["train_sae", "evaluate_sae"])
+def test_what_decides_activations_is_tracked_and_the_other_layers_are_not(stage):
+    tracked = {entry for entry in DVC[stage]["params"] if entry.startswith("extract.")}
+    assert tracked == {f"extract.{key}" for key in PARAMS["extract"] if key != "layers"}
+
+
 def test_every_architecture_has_its_sub_section():
     architectures = {path.stem for path in (ROOT / "src/fast_sae/sae/architectures").glob("[a-z]*.py")}
     assert architectures <= set(PARAMS["sae"])

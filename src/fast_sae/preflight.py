@@ -4,17 +4,15 @@ Torch is not loaded unless an architecture has options of its own, so that a wro
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
-from fast_sae.activations.hub import config_path
+from fast_sae.activations.hub import config_path, resolve_commit
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Json
 from fast_sae.chat.settings import DataSettings
-from fast_sae.errors import ModelError, ParamsError, UserError
+from fast_sae.errors import ModelError, ParamsError
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -57,6 +55,8 @@ def check(params: Section) -> Json:
     parsed = Parsed(**{name: parse_section(params, name, settings) for name, settings in SECTIONS.items()})  # pyright: ignore[reportArgumentType]
     for broken in _broken_rules(parsed):
         raise ParamsError(f"{PARAMS}: {broken}")
+    if not parsed.model.is_local and parsed.model.revision != (commit := resolve_commit(parsed.model)):
+        raise ParamsError(f"{PARAMS}: model.revision must be a commit, so that it stays the same; set it to {commit}")
     config = read_model_config(parsed.model)
     n_blocks, d_in = (_config_number(config, names, parsed.model) for names in (_BLOCKS, _WIDTH))
     for broken in _broken_model_rules(parsed, config, n_blocks):
@@ -74,8 +74,6 @@ def _broken_rules(parsed: Parsed) -> Iterator[str]:
         yield f"sae.layer is {sae.layer}, but extract.layers is {list(extract.layers)}"
     if extract.template == "none" and parsed.data.text_field is None:
         yield "extract.template: none takes bare texts, but data.text_field is null"
-    if parsed.runtime.device == "mps" and "float64" in (parsed.model.dtype, parsed.train.dtype):
-        yield "runtime.device: mps has no float64; set model.dtype and train.dtype to float32"
 
 
 def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator[str]:
@@ -99,18 +97,6 @@ def read_model_config(model: ModelSettings) -> Json:
     if not isinstance(config, dict):
         raise ModelError(f"{path} holds no JSON object")
     return cast(Json, config)
-
-
-def refuse_shallow_queue(root: Path) -> None:
-    """Refuse a queued or temporary experiment of a shallow clone: DVC would run it and lose it without a word."""
-    if Path.cwd() != root.resolve() and (root / ".git" / "shallow").exists():
-        raise UserError(f"{root} is a shallow clone, where DVC loses queued experiments; run: git fetch --unshallow")
-
-
-def check_environment() -> None:
-    """Check what the run itself needs, whatever the parameters."""
-    if root := os.environ.get("DVC_ROOT"):
-        refuse_shallow_queue(Path(root))
 
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")

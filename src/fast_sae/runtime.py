@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class RuntimeSettings(Settings):
     """What DVC does not track."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"]
-    """Where to compute; auto takes a CUDA GPU where there is one (mps has no float64, so it is taken when named)."""
+    device: Literal["auto", "cpu", "cuda"]
+    """Where to compute; auto takes a CUDA GPU where there is one."""
     extract_batch_tokens: Annotated[int, Field(gt=0)]
     """Tokens, padding included, in one batch of the language model; halved when the GPU runs out of memory."""
     sae_batch_rows: Annotated[int, Field(gt=0)]
@@ -28,9 +28,7 @@ class RuntimeSettings(Settings):
         """Return the device to compute on; refuse one that this machine lacks."""
         import torch  # here, so that checking params.yaml does not wait for torch to load
 
-        cuda = torch.cuda.is_available()
-        if self.device == "auto":
-            return torch.device("cuda" if cuda else "cpu")
-        if not {"cuda": cuda, "mps": torch.backends.mps.is_available(), "cpu": True}[self.device]:
-            raise ParamsError(f"params.yaml: runtime.device is {self.device!r}, which this machine lacks; set auto")
-        return torch.device(self.device)
+        there = torch.cuda.is_available()
+        if self.device == "cuda" and not there:
+            raise ParamsError("params.yaml: runtime.device is cuda, and this machine has none; set auto")
+        return torch.device("cuda" if there and self.device != "cpu" else "cpu")

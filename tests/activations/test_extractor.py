@@ -175,16 +175,32 @@ def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
     (home / "refs").mkdir()
     (home / "refs/main").write_text(commit)
     script = (
-        "import torch\n"
+        "import sys, torch\n"
         "from fast_sae.activations.hub import resolve_commit\n"
         "from fast_sae.activations.model import load_model, load_tokenizer\n"
         "from fast_sae.activations.settings import HUB_MODEL, ModelSettings\n"
         "from fast_sae.preflight import read_model_config\n"
-        "m = ModelSettings(name='someone/stand-in', files=HUB_MODEL, revision='main', dtype='float32')\n"
+        "m = ModelSettings(name='someone/stand-in', files=HUB_MODEL, revision=sys.argv[1], dtype='float32')\n"
         "commit = resolve_commit(m)\n"
         "model = load_model(m, commit, [1], torch.device('cpu'))\n"
         "print(read_model_config(m)['hidden_size'], commit, len(load_tokenizer(m, commit)), model.d_in)\n"
     )
     env = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["32", commit, "500", "32"], done.stderr
+    for revision in ("main", commit):
+        command = [sys.executable, "-c", script, revision]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["32", commit, "500", "32"], done.stderr
+
+
+def test_a_model_that_lacks_weights_is_refused_not_read_with_random_ones(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "models/stand-in", folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if ".layers.1." not in k}, folder / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ModelError, match=r"lacks \d+ weights that would be read, such as layers.1"):
+        load_model(local(str(folder)), None, [2], torch.device("cpu"))
+    load_model(local(str(folder)), None, [0], torch.device("cpu"))

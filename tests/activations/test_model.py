@@ -17,8 +17,10 @@ FAMILIES = {
     "mistral": lambda: hf.MistralModel(hf.MistralConfig(**GROUPED, sliding_window=5)),
     "gpt2": lambda: hf.GPT2Model(hf.GPT2Config(vocab_size=60, n_embd=32, n_layer=4, n_head=4, n_positions=64)),
     "bert": lambda: hf.BertModel(hf.BertConfig(**SMALL, max_position_embeddings=64)),
+    "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**SMALL, max_position_embeddings=66)),
 }
-CAUSAL = {"llama": True, "qwen2": True, "gemma": True, "mistral": True, "gpt2": True, "bert": False}
+PADS_RIGHT = {"roberta"}  # counts its positions from 2; extraction pads left only for causal models
+CAUSAL = {"llama": True, "qwen2": True, "gemma": True, "mistral": True, "gpt2": True, "bert": False, "roberta": False}
 
 
 def make(family: str, seed: int = 0) -> hf.PreTrainedModel:
@@ -33,7 +35,7 @@ def make(family: str, seed: int = 0) -> hf.PreTrainedModel:
 @pytest.fixture(scope="module")
 def sequences() -> list[list[int]]:
     generator = torch.Generator().manual_seed(1)
-    return [torch.randint(0, 60, (n,), generator=generator).tolist() for n in LENGTHS]
+    return [torch.randint(2, 60, (n,), generator=generator).tolist() for n in LENGTHS]
 
 
 def alone(model: hf.PreTrainedModel, sequence: list[int], layer: int) -> torch.Tensor:
@@ -45,6 +47,8 @@ def alone(model: hf.PreTrainedModel, sequence: list[int], layer: int) -> torch.T
 @pytest.mark.parametrize("layers", [(0,), (2,), (1, 3), (4,), (0, 4)], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batched_truncated_activations_equal_the_whole_model_alone(family, layers, pad_left, sequences):
+    if pad_left and family in PADS_RIGHT:
+        pytest.skip(f"{family} is never padded left")
     whole = make(family)
     truncated = TruncatedModel(make(family), layers)
     found = truncated.hidden_states(sequences, pad_left=pad_left)

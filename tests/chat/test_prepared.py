@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from chat_samples import chat, data_settings, text
 
-from fast_sae.chat.prepared import Gathered, gather_examples, read_prepared, write_prepared
+from fast_sae.chat.gather import gather_examples
+from fast_sae.chat.prepared import read_prepared, write_prepared
 from fast_sae.errors import ArtifactError, DataError
 
 HOSTILE = [
@@ -44,7 +45,7 @@ def data(tmp_path) -> Path:
 
 def prepare(folder: Path, examples, bad_lines=()) -> dict[str, int]:
     splits = {"train": examples, "validation": [], "test": []}
-    return write_prepared(splits, Gathered(list(examples), list(bad_lines), 0), folder)
+    return write_prepared(splits, list(bad_lines), 0, folder)
 
 
 def test_one_bad_line_fails_by_default_and_all_are_named_in_one_line(data):

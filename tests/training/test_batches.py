@@ -22,10 +22,10 @@ def flat(portions):
 
 
 def test_rows_come_in_the_order_asked_in_portions_of_the_size_asked():
-    assert numbers(batches(index=[7, 1, 8, 2, 3, 5, 9])) == [[7, 1, 8], [2, 3, 5], [9]]
+    assert numbers(batches(index=[7, 1, 8, 2, 3, 5, 9])) == [[7, 1, 8], [2, 3, 5, 9]]  # no batch of one row
 
 
-@pytest.mark.parametrize(("rows", "count"), [(1, 1), (3, 1), (4, 2), (9, 3), (200, 67)])
+@pytest.mark.parametrize(("rows", "count"), [(1, 1), (3, 1), (4, 1), (5, 2), (9, 3), (200, 67), (97, 32)])
 def test_rows_and_batches_are_counted(rows, count):
     found = batches(rows)
     assert (found.rows, len(found)) == (rows, count)

@@ -41,12 +41,6 @@ def test_a_point_may_be_put_on_a_curve_as_it_is(tmp_path):
     assert lines(tmp_path / "plots" / "train_sae", "validation_loss") == ["step,validation_loss", "2,0.25", "4,0.125"]
 
 
-def test_the_last_point_of_a_curve_is_told():
-    found = history(2, loss=[1, 3, 10, 20])
-    found.add_point("validation_loss", 2, 0.25)
-    assert (found.last("loss"), found.last("validation_loss")) == (15.0, 0.25)
-
-
 def test_numbers_are_written_with_six_digits(tmp_path):
     history(1, loss=[1.23456789e-5]).write(tmp_path)
     assert lines(tmp_path, "loss")[1] == "1,1.23457e-05"

@@ -149,3 +149,12 @@ def test_the_decoder_bias_starts_from_the_median_of_the_trained_rows():
     median = np.median(x.astype(np.float64), axis=0)
     assert np.allclose(loop._median(batches, settings()).numpy(), median)
     assert not np.allclose(loop._median(batches, settings(init_rows=10)).numpy(), median)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_one_row_left_over_does_not_spoil_the_weights(architecture):
+    """A batch of one row has no variance, by which the loss divides."""
+    train, validation = source(rows(32 * 9 + 1, 1)), source(rows(100, 2))
+    run = train_sae(sae_settings(architecture=architecture), settings(epochs=2), train, validation, RUNTIME)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in run.sae.state_dict().values())
+    assert run.metrics["steps"] == 2 * 9

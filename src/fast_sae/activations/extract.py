@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,16 @@ from fast_sae.activations.settings import STAGE, ExtractSettings, ModelSettings,
 from fast_sae.artifacts import Json, file_sha256, write_manifest
 from fast_sae.chat.examples import Example
 from fast_sae.chat.kinds import KIND_NAMES
+from fast_sae.chat.prepared import split_path
 from fast_sae.chat.render import Rendered, Renderer, shared_prefix
-from fast_sae.chat.split import Split
+from fast_sae.chat.splits import Split
+from fast_sae.errors import ModelError
 from fast_sae.progress import say, with_progress
 from fast_sae.runtime import RuntimeSettings
+
+_NAMED = 20  # examples named in one error
+VERSIONS = ("torch", "transformers", "tokenizers")
+"""Packages whose version belongs to the record of activations."""
 
 
 def extract_activations(
@@ -48,19 +55,24 @@ def extract_activations(
     everything = [example for part in rendered.values() for example in part]
     model = load_model(model_settings, commit, settings.layers, runtime.torch_device())
     record = activation_record(model_settings, settings)
-    with open_scratch(
-        STAGE, {**record, "layers": settings.layers, "commit": commit}, _inputs(prepared, model_settings)
-    ) as scratch:
+    with open_scratch(STAGE, _identity(record, settings, commit), _inputs(prepared, model_settings)) as scratch:
         itemsize = np.dtype(settings.dtype).itemsize
         plan = Plan.of(everything, layers=len(settings.layers), d_in=model.d_in, itemsize=itemsize)
         plan.require_disk(scratch.path)
-        say(plan.tell(measure_speed(model, everything, runtime.extract_batch_tokens)))
-        facts = {"commit": commit, **_facts(model, runtime, everything)}
-        extractor = Extractor(model, settings, runtime.extract_batch_tokens, tokenizer.padding_side == "left")
+        say(plan.tell(measure_speed(model, everything)))
+        facts = {"commit": commit, **_facts(model, everything)}
+        pad_left = tokenizer.padding_side == "left" and bool(facts["causal"])
+        extractor = Extractor(model, settings, runtime.extract_batch_tokens, pad_left)
         for split, part in rendered.items():
             shards = extractor.extract(part, [example.id for example in examples[split]], split, scratch)
-            write_manifests(scratch.path, split, part, shards, settings=record, facts=facts)
+            of_split = {**facts, "prepared_sha256": file_sha256(split_path(prepared, split))}
+            write_manifests(scratch.path, split, part, shards, settings=record, facts=of_split)
         scratch.hand_over(destination)
+
+
+def _identity(record: Json, settings: ExtractSettings, commit: str | None) -> Json:
+    versions = {name: version(name) for name in VERSIONS}
+    return {**record, "layers": settings.layers, "commit": commit, "versions": versions}
 
 
 def _inputs(prepared: Path, model: ModelSettings) -> list[Path]:
@@ -81,13 +93,21 @@ def render_examples(
         template_date=date.fromisoformat(settings.template_date),
         max_length=settings.max_length,
     )
-    return {
-        split: [renderer.render(example) for example in with_progress(part, f"render {split}", "example")]
-        for split, part in examples.items()
-    }
+    refused: list[str] = []
+    rendered: dict[Split, list[Rendered]] = {split: [] for split in examples}
+    for split, part in examples.items():
+        for example in with_progress(part, f"render {split}", "example"):
+            try:
+                rendered[split].append(renderer.render(example))
+            except ModelError as error:
+                refused.append(str(error))
+    if refused:
+        more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+        raise ModelError(f"{len(refused)} examples cannot be rendered: {'; '.join(refused[:_NAMED])}{more}")
+    return rendered
 
 
-def _facts(model: TruncatedModel, runtime: RuntimeSettings, rendered: Sequence[Rendered]) -> Json:
+def _facts(model: TruncatedModel, rendered: Sequence[Rendered]) -> Json:
     causal = model.is_causal()
     return {
         "d_in": model.d_in,
@@ -95,7 +115,6 @@ def _facts(model: TruncatedModel, runtime: RuntimeSettings, rendered: Sequence[R
         "causal": causal,
         "shared_prefix": shared_prefix(rendered) if causal else 0,
         "device": model.model.device.type,
-        "batch_tokens": runtime.extract_batch_tokens,
     }
 
 
@@ -120,5 +139,5 @@ def write_manifests(
                 "rows_by_kind": {KIND_NAMES[kind]: n for kind, n in sorted(tokens.items())},
                 "shards": [{**shard, "sha256": file_sha256(place / str(shard["file"]))} for shard in shards],
             },
-            versions=("torch", "transformers", "tokenizers"),
+            versions=VERSIONS,
         )

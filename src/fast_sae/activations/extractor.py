@@ -67,17 +67,14 @@ class Extractor:
         starts = np.cumsum([0, *(len(rendered[i].token_ids) for i in examples)])
         kept = {n: np.empty((starts[-1], self.model.d_in), self.settings.dtype) for n in self.model.layers}
         lengths = [len(example.token_ids) for example in rendered[: examples.stop]]
-        pending = [list(examples)]
+        pending = set(examples)
         while pending:
-            for batch in plan_batches(pending.pop(), lengths, self.batch_tokens):
-                try:
-                    states = self.model.hidden_states(
-                        [rendered[i].token_ids.tolist() for i in batch], pad_left=self.pad_left
-                    )
-                except torch.OutOfMemoryError:
+            for batch in plan_batches(sorted(pending), lengths, self.batch_tokens):
+                states = self._compute([rendered[i].token_ids.tolist() for i in batch])
+                if states is None:
                     self._back_off(batch, lengths)
-                    pending.append(batch)
-                    continue
+                    break  # and plan what is left in smaller batches
+                pending -= set(batch)
                 for layer, rows in states.items():
                     for i, row in zip(batch, rows, strict=True):
                         at = starts[i - examples.start]
@@ -85,14 +82,21 @@ class Extractor:
                 done(sum(lengths[i] for i in batch))
         return kept
 
+    def _compute(self, sequences: list[list[int]]) -> dict[int, list[torch.Tensor]] | None:
+        """Compute one batch; None if the device has no memory for it."""
+        try:
+            return self.model.hidden_states(sequences, pad_left=self.pad_left)
+        except torch.OutOfMemoryError:
+            return None  # the memory is free again only when the exception is gone
+
     def _back_off(self, batch: Sequence[int], lengths: Sequence[int]) -> None:
         """Make batches smaller; an example that does not fit by itself ends the run."""
         if len(batch) == 1:
             raise ModelError(
                 f"the device has no memory for one example of {lengths[batch[0]]} tokens; lower extract.max_length"
-            ) from None
+            )
         torch.cuda.empty_cache()
-        self.batch_tokens = max(1, lengths[batch[0]] * len(batch) // 2)
+        self.batch_tokens = min(self.batch_tokens, lengths[batch[0]] * len(batch)) // 2
         say(f"out of memory: going on with runtime.extract_batch_tokens={self.batch_tokens}")
 
     def _store(self, row: torch.Tensor, layer: int) -> Float[np.ndarray, "position d_in"]:

@@ -18,7 +18,10 @@ def config_path(model: ModelSettings) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(model.name, "config.json", revision=model.revision))
+        try:  # what is here needs no network, nor its retries
+            return Path(hf_hub_download(model.name, "config.json", revision=model.revision, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(hf_hub_download(model.name, "config.json", revision=model.revision))
     except LocalEntryNotFoundError:
         raise ModelError(f"{model.name} is not in the hub's cache, and the hub cannot be reached") from None
     except (HfHubHTTPError, HFValidationError) as error:

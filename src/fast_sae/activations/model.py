@@ -62,7 +62,7 @@ class TruncatedModel:
             pad_left: Pad before the shorter sequences instead of behind them.
         """
         device = self.model.device
-        inputs = _pad(sequences, pad_left=pad_left and self._takes_positions, positions=self._takes_positions)
+        inputs = _pad(sequences, pad_left=pad_left and self._takes_positions)
         found = self._run({name: tensor.to(device) for name, tensor in inputs.items()})
         starts = inputs["attention_mask"].argmax(1).tolist()
         ends = [start + len(sequence) for start, sequence in zip(starts, sequences, strict=True)]
@@ -117,13 +117,17 @@ def load_model(
 ) -> TruncatedModel:
     """Load a model by folder, or by hub id and commit, cut it down on the CPU, and put the rest on `device`."""
     with _told(settings):
-        model = AutoModel.from_pretrained(
+        model, loading = AutoModel.from_pretrained(
             **_where(settings, commit),
             dtype=getattr(torch, settings.dtype),
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
         )
     truncated = TruncatedModel(model, layers)
+    read = {name for name, _ in truncated.model.named_parameters() if "pooler" not in name}
+    if missing := sorted(read & {*loading["missing_keys"]}):
+        raise ModelError(f"{settings.name} lacks {len(missing)} weights that would be read, such as {missing[0]}")
     truncated.model.to(device)  # type: ignore[arg-type]
     return truncated
 
@@ -139,7 +143,7 @@ def _told(settings: ModelSettings) -> Iterator[None]:
     """Tell in one line what transformers says of a model that it cannot load."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, ImportError, ArithmeticError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{settings.name} cannot be loaded: {first}") from None
 
@@ -152,8 +156,11 @@ def _where(settings: ModelSettings, commit: str | None) -> dict[str, Any]:
     }
 
 
-def _pad(sequences: Sequence[Sequence[int]], *, pad_left: bool, positions: bool) -> dict[str, Tensor]:
-    """Bring sequences to one length; the padding is masked, so its token id (0) never matters."""
+def _pad(sequences: Sequence[Sequence[int]], *, pad_left: bool) -> dict[str, Tensor]:
+    """Bring sequences to one length; the padding is masked, so its token id (0) never matters.
+
+    Positions are told only where padding shifts them: some models count theirs from elsewhere (RoBERTa from 2).
+    """
     longest = max(map(len, sequences))
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -162,4 +169,4 @@ def _pad(sequences: Sequence[Sequence[int]], *, pad_left: bool, positions: bool)
         ids[row, place] = torch.as_tensor(sequence, dtype=torch.long)
         mask[row, place] = 1
     inputs = {"input_ids": ids, "attention_mask": mask}
-    return inputs | ({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if positions else {})
+    return inputs | ({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if pad_left else {})

@@ -14,6 +14,10 @@ _ROW_FACTS = 4 + 4 + 4 + 1
 """Bytes beside the activations in one row: example, position, token id, kind."""
 
 
+_TRIED = 8
+"""Examples in the batch whose speed is measured: few, so that it fits where the real batches do not."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The size of an extraction."""
@@ -37,15 +41,16 @@ class Plan:
         return cls(len(rendered), tokens, tokens * layers * (d_in * itemsize + _ROW_FACTS))
 
     def require_disk(self, folder: Path) -> None:
-        """Refuse a disk that cannot hold the shards.
+        """Refuse a disk that cannot hold the shards that are not in `folder` yet.
 
         Raises:
             ArtifactError: if they are larger than what is free where `folder` lies.
         """
         free = shutil.disk_usage(folder).free
-        if self.bytes > free:
+        missing = self.bytes - sum(path.stat().st_size for path in folder.rglob("*.npz"))
+        if missing > free:
             raise ArtifactError(
-                f"{folder}: {_size(self.bytes)} of activations will not fit, {_size(free)} are free; free some, keep "
+                f"{folder}: {_size(missing)} of activations will not fit, {_size(free)} are free; free some, keep "
                 "fewer extract.layers, or set data.max_examples"
             )
 
@@ -58,10 +63,10 @@ class Plan:
         )
 
 
-def measure_speed(model: TruncatedModel, rendered: Sequence[Rendered], batch_tokens: int) -> float:
-    """Measure tokens per second on one batch of middling examples; the first of two passes warms up."""
+def measure_speed(model: TruncatedModel, rendered: Sequence[Rendered]) -> float:
+    """Measure tokens per second on a small batch of middling examples; the first of two passes warms up."""
     middling = sorted(rendered, key=lambda example: len(example.token_ids))[len(rendered) // 2].token_ids
-    batch = [middling.tolist()] * max(1, min(batch_tokens // len(middling), len(rendered)))
+    batch = [middling.tolist()] * min(_TRIED, len(rendered))
 
     def seconds() -> float:
         start = time.perf_counter()

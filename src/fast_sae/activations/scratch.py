@@ -47,7 +47,7 @@ def open_scratch(stage: str, identity: Json, files: Iterable[Path]) -> Iterator[
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
     for file in sorted(files):
-        digest.update(_identify(file))
+        digest.update(str(file).encode() + _identify(file))
     home = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / stage
     path = home / digest.hexdigest()[:16]
     path.mkdir(parents=True, exist_ok=True)

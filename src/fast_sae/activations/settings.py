@@ -49,7 +49,8 @@ class ExtractSettings(Settings):
     """Which activations are kept, and how."""
 
     layers: tuple[Annotated[int, Field(ge=0)], ...]
-    """Indices into the model's `hidden_states`: 0 is the embedding, n the output of the n-th block."""
+    """Indices into the model's `hidden_states`: 0 is the embedding, n the output of the n-th block; the last of most
+    decoders is taken after the final norm."""
     template: Literal["chat", "none"]
     """Render each example by the tokenizer's chat template, or feed bare texts as they are."""
     template_kwargs: dict[str, str | int | float | bool | None]

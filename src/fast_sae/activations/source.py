@@ -37,6 +37,8 @@ class Provenance:
     """The sections of params.yaml they hang on."""
     sha256: str
     """Digest of their manifest."""
+    prepared_sha256: str
+    """Digest of the examples they were computed from."""
     shared_prefix: int
     """Leading positions whose whole prefix is the same in all examples; 0 if the model is not causal."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -10,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from fast_sae.activations.settings import STAGE
 from fast_sae.activations.shards import map_npz
 from fast_sae.activations.source import Provenance, Rows
-from fast_sae.artifacts import Json, read_manifest
-from fast_sae.chat.split import Split
+from fast_sae.artifacts import Json, Manifest, file_sha256, read_manifest
+from fast_sae.chat.prepared import split_path
+from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError
 
 
@@ -24,6 +26,7 @@ class _Facts(BaseModel):
     """What a reader needs of the manifest."""
 
     d_in: int
+    prepared_sha256: str
     shared_prefix: int
     shards: list[_Shard]
 
@@ -51,7 +54,7 @@ class StoredActivations:
         except ValidationError as error:
             lacking = error.errors()[0]["loc"][0]
             raise ArtifactError(f"{manifest.path} does not tell {lacking!r}; run: dvc repro {STAGE}") from None
-        self.provenance = Provenance(manifest.settings, manifest.sha256, facts.shared_prefix)
+        self.provenance = Provenance(manifest.settings, manifest.sha256, facts.prepared_sha256, facts.shared_prefix)
         self.d_in = facts.d_in
         self._shards = [self._open(folder / shard.file, shard.rows) for shard in facts.shards]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
@@ -87,3 +90,18 @@ class StoredActivations:
         if not whole or arrays["activations"].shape != (rows, self.d_in):
             raise ArtifactError(f"{path} has not the shape its manifest says; run: dvc repro {STAGE}")
         return Rows(*(arrays[name] for name in names))
+
+
+def require_same_examples(provenance: Provenance, prepared: Path, split: Split) -> None:
+    """Refuse activations of other examples than `prepared` holds now: rows and labels are joined by their order."""
+    if file_sha256(split_path(prepared, split)) != provenance.prepared_sha256:
+        raise ArtifactError(f"the {split} activations are not those of {prepared}; run: dvc repro {STAGE}")
+
+
+def require_same_split(sae: Manifest, validation: Provenance) -> None:
+    """Refuse an SAE trained on other activations: its training rows could be among the test rows of these."""
+    used = cast(dict[str, object], sae.facts["activations"])
+    if used.get("validation_sha256") != validation.sha256:
+        raise ArtifactError(
+            f"{sae.path.parent} was trained on other activations than these; run: dvc repro {sae.stage}"
+        )

@@ -1,74 +1,47 @@
 """data/prepared: the checked examples of each split, one JSON object a line, and what was left out."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-
 from fast_sae.artifacts import read_json, write_json
-from fast_sae.chat.dedup import drop_duplicates
-from fast_sae.chat.examples import BadRecordError, Example, Message, read_example
-from fast_sae.chat.readers import read_records
-from fast_sae.chat.settings import DataSettings
-from fast_sae.chat.split import Split
-from fast_sae.errors import ArtifactError, DataError
+from fast_sae.chat.examples import Example, Message
+from fast_sae.chat.splits import Split
+from fast_sae.errors import ArtifactError
 
 STAGE = "prepare_data"
-NAMED = 50
-"""Bad lines named in an error; all are counted, and `on_bad_line: skip` writes all of them down."""
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """What came out of a data file."""
-
-    examples: list[Example]
-    bad_lines: list[str]
-    """`file:line: reason`, one for each record that cannot be used."""
-    duplicates: int
-    """Examples dropped because they repeat an earlier one."""
-
-
-def gather_examples(path: Path, settings: DataSettings) -> Gathered:
-    """Read, check and de-duplicate the examples of a data file.
-
-    Raises:
-        DataError: if a record is bad and `data.on_bad_line` is `fail`, or if no example is left.
-    """
-    examples, bad_lines = _read_all(path, settings)
-    if bad_lines and settings.on_bad_line == "fail":
-        raise DataError(_tell(path, bad_lines, len(examples) + len(bad_lines)))
-    if not examples:
-        raise DataError(f"{path} holds no usable example ({len(bad_lines)} bad lines)")
-    kept = drop_duplicates(examples, settings.dedup_ngram)
-    return Gathered(_choose(kept, settings), bad_lines, duplicates=len(examples) - len(kept))
-
-
-def write_prepared(splits: dict[Split, list[Example]], gathered: Gathered, folder: Path) -> dict[str, int]:
+def write_prepared(
+    splits: dict[Split, list[Example]], bad_lines: Sequence[str], duplicates: int, folder: Path
+) -> dict[str, int]:
     """Write `<split>.jsonl`, `bad_lines.txt` and `counts.json`, and return the counts."""
+    everything = [example for examples in splits.values() for example in examples]
     for split, examples in splits.items():
-        _write_lines(folder / f"{split}.jsonl", (_to_json(example) for example in examples))
-    _write_lines(folder / "bad_lines.txt", gathered.bad_lines)
+        _write_lines(split_path(folder, split), (_to_json(example) for example in examples))
+    _write_lines(folder / "bad_lines.txt", bad_lines)
     counts = {
-        "examples": len(gathered.examples),
-        "texts": sum(example.is_text for example in gathered.examples),
-        "labels": len({example.label for example in gathered.examples} - {None}),
-        "bad_lines": len(gathered.bad_lines),
-        "duplicates": gathered.duplicates,
+        "examples": len(everything),
+        "texts": sum(example.is_text for example in everything),
+        "labels": len({example.label for example in everything} - {None}),
+        "bad_lines": len(bad_lines),
+        "duplicates": duplicates,
         **{f"{split}_examples": len(examples) for split, examples in splits.items()},
     }
     write_json(folder / "counts.json", counts)
     return counts
 
 
+def split_path(folder: Path, split: Split) -> Path:
+    """Name the file of one split."""
+    return folder / f"{split}.jsonl"
+
+
 def read_prepared(folder: Path, split: Split) -> list[Example]:
     """Read the examples of one split as `prepare_data` wrote them."""
     counts = read_json(folder / "counts.json", STAGE)
-    path = folder / f"{split}.jsonl"
+    path = split_path(folder, split)
     try:
         examples = [_from_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError, KeyError, TypeError):
@@ -78,51 +51,17 @@ def read_prepared(folder: Path, split: Split) -> list[Example]:
     return examples
 
 
-def _read_all(path: Path, settings: DataSettings) -> tuple[list[Example], list[str]]:
-    examples: dict[str, Example] = {}
-    bad_lines: list[str] = []
-    for number, record in enumerate(read_records(path), start=1):
-        source = f"{path}:{record.place}"
-        try:
-            if record.problem:
-                raise BadRecordError(record.problem)
-            example = read_example(record.value, settings, f"{number:07d}", source)
-            if example.id in examples:
-                raise BadRecordError(f"duplicate id {example.id!r}, first at {examples[example.id].source}")
-        except BadRecordError as error:
-            bad_lines.append(f"{source}: {error}")
-        else:
-            examples[example.id] = example
-    return list(examples.values()), bad_lines
-
-
-def _tell(path: Path, bad_lines: Sequence[str], total: int) -> str:
-    kinds = Counter(line.split(": ", 1)[1].split(":")[0].split(" (")[0] for line in bad_lines)
-    named = "; ".join(line.removeprefix(f"{path}:") for line in bad_lines[:NAMED])
-    more = f"; and {len(bad_lines) - NAMED} more ({dict(kinds)})" if len(bad_lines) > NAMED else ""
-    return (
-        f"{path}: {len(bad_lines)} of {total} lines cannot be used: {named}{more}; "
-        "mend them, or set data.on_bad_line: skip"
-    )
-
-
-def _choose(examples: list[Example], settings: DataSettings) -> list[Example]:
-    if settings.max_examples is None or settings.max_examples >= len(examples):
-        return examples
-    chosen = np.random.default_rng(settings.seed).choice(len(examples), settings.max_examples, replace=False)
-    return [examples[i] for i in sorted(chosen)]
-
-
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _to_json(example: Example) -> str:
     content = {"id": example.id, "is_text": example.is_text, "label": example.label, "messages": example.messages}
+    content["source"] = example.source
     return json.dumps(content, ensure_ascii=False)
 
 
 def _from_json(line: str) -> Example:
     content = json.loads(line)
     messages = tuple(cast(list[Message], content["messages"]))
-    return Example(content["id"], messages, content["is_text"], content["label"])
+    return Example(content["id"], messages, content["is_text"], content["label"], content["source"])

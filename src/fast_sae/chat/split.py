@@ -1,16 +1,13 @@
 """Train, validation and test: by example, so that no text lies on two sides, and in the labels' proportions."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
 from fast_sae.chat.examples import Example
 from fast_sae.chat.settings import DataSettings
+from fast_sae.chat.splits import SPLITS, Split
 from fast_sae.errors import DataError
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def split_examples(examples: Sequence[Example], settings: DataSettings) -> dict[Split, list[Example]]:

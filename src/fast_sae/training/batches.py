@@ -1,6 +1,5 @@
 """Rows of an activation source as tensors: shuffled for training, in order for validation."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,7 +32,7 @@ class RowBatches:
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
-        return math.ceil(self.rows / self.batch_rows)
+        return len(_portions(self.rows, self.batch_rows))
 
     def __iter__(self) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the rows in the order of `index`."""
@@ -44,6 +43,22 @@ class RowBatches:
         return self._pass(np.random.default_rng([seed, epoch]).permutation(self.index))
 
     def _pass(self, index: Int[np.ndarray, " row"]) -> Iterator[Float[Tensor, "batch d_in"]]:
-        for at in range(0, len(index), self.batch_rows * _GATHERED):
-            taken = self.source.take(index[at : at + self.batch_rows * _GATHERED])
-            yield from torch.from_numpy(taken).to(self.device, self.dtype).split(self.batch_rows)
+        at, gathered = 0, self.batch_rows * _GATHERED
+        while at < len(index):
+            end = at + gathered
+            end = len(index) if len(index) - end <= 1 else end
+            taken = self.source.take(index[at:end])
+            yield from torch.from_numpy(taken).to(self.device, self.dtype).split(_portions(end - at, self.batch_rows))
+            at = end
+
+
+def _portions(rows: int, size: int) -> list[int]:
+    """Cut rows into portions of one size and the rest; one row left over joins the portion before it.
+
+    A batch of one row has no variance around its mean, by which the training loss divides.
+
+    >>> _portions(7, 3), _portions(8, 3)
+    ([3, 4], [3, 3, 2])
+    """
+    portions = [size] * (rows // size) + ([rows % size] if rows % size else [])
+    return portions if len(portions) < 2 or portions[-1] > 1 else [*portions[:-2], portions[-2] + 1]

@@ -32,10 +32,6 @@ class History:
         """Put one point on a curve as it is."""
         self._curves[name].append((step, value))
 
-    def last(self, name: str) -> float:
-        """Return the value of a curve's last point."""
-        return self._curves[name][-1][1]
-
     def write(self, folder: Path) -> None:
         """Write `<name>.csv` with columns step and the curve's name; the last point may be of fewer steps."""
         self._flush()
