@@ -18,7 +18,7 @@ check: $(VENV)/.dev  ## format, lint, types, import layers
 	ruff format --check .
 	ruff check .
 	basedpyright
-	lint-imports
+	PYTHONPATH=src lint-imports
 
 format: $(VENV)/.dev ## format and sort imports
 	ruff format .
