@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
 from fast_sae.activations.stored import StoredActivations
-from fast_sae.artifacts import whole_folder, write_manifest, write_metrics
+from fast_sae.artifacts import round_metrics, whole_folder, write_manifest, write_metrics
 from fast_sae.errors import run
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -35,7 +35,9 @@ def main(
     used = {"train_sha256": train.provenance.sha256, "validation_sha256": validation.provenance.sha256}
     with whole_folder(sae) as folder:
         save_sae(trained.sae, folder)
-        write_manifest(folder, STAGE, record, {"activations": used, **trained.metrics}, versions=("torch",))
+        write_manifest(
+            folder, STAGE, record, {"activations": used, **round_metrics(trained.metrics)}, versions=("torch",)
+        )
     write_metrics(metrics, "train", trained.metrics)
     trained.history.write(plots)
 

@@ -42,9 +42,13 @@ class Manifest:
         """Digest of the file, which names this very artefact."""
         return file_sha256(self.path)
 
+    def differences(self, expected: Json) -> Iterator[tuple[str, object, object]]:
+        """Yield each setting that differs from `expected`: its name, what made the artefact, and what is expected."""
+        return _differences("", self.settings, expected)
+
     def require(self, expected: Json) -> None:
         """Refuse an artefact made with other settings than params.yaml holds now."""
-        for key, made, wanted in _differences("", self.settings, expected):
+        for key, made, wanted in self.differences(expected):
             raise ArtifactError(
                 f"{self.path.parent} was made with {key}={made!r}, but params.yaml says {wanted!r}; "
                 f"run: dvc repro {self.stage}"
@@ -94,8 +98,16 @@ def write_json(path: Path, content: Json) -> None:
 
 def write_metrics(path: Path, prefix: str, values: Mapping[str, float | int | None]) -> None:
     """Write flat metrics for DVC, rounded to 6 significant digits; what has no value is left out."""
-    rounded = {k: (v if isinstance(v, int) else float(f"{v:.6g}")) for k, v in values.items() if v is not None}
-    write_json(path, {prefix: rounded})
+    write_json(path, {prefix: round_metrics(values)})
+
+
+def round_metrics(values: Mapping[str, float | int | None]) -> dict[str, float | int]:
+    """Round to 6 significant digits, which no processor changes; what has no value is left out.
+
+    >>> round_metrics({"mse": 0.123456789, "rows": 1234567, "none": None})
+    {'mse': 0.123457, 'rows': 1234567}
+    """
+    return {k: (v if isinstance(v, int) else float(f"{v:.6g}")) for k, v in values.items() if v is not None}
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:

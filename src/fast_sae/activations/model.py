@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from fast_sae.activations.float64 import compute_in_float64
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 
@@ -128,6 +129,8 @@ def load_model(
     read = {name for name, _ in truncated.model.named_parameters() if "pooler" not in name}
     if missing := sorted(read & {*loading["missing_keys"]}):
         raise ModelError(f"{settings.name} lacks {len(missing)} weights that would be read, such as {missing[0]}")
+    if settings.dtype == "float64":
+        compute_in_float64(truncated.model)
     truncated.model.to(device)  # type: ignore[arg-type]
     return truncated
 

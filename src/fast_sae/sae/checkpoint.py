@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -24,12 +25,13 @@ STAGE = "train_sae"
 FORMAT = 1
 WEIGHTS = "sae.safetensors"
 CONFIG = "config.json"
+_GRID_BITS = 19
 
 
 def save_sae(sae: SparseAutoencoder, folder: Path) -> None:
-    """Write weights and config; weights are rounded to float32, whatever they were trained in."""
+    """Write weights and config; weights are rounded to float32, and more coarsely if they were trained in float64."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
+    tensors = {name: _rounded(tensor).cpu().contiguous() for name, tensor in sae.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)  # without metadata: two keys or more would change the bytes each time
     write_json(folder / CONFIG, {"format": FORMAT, "d_in": sae.d_in, "sae": sae.settings.model_dump(mode="json")})
 
@@ -50,6 +52,19 @@ def load_sae(folder: Path) -> SparseAutoencoder:
         raise _refuse(folder / CONFIG, f"it describes no SAE ({' '.join(str(error).split())})") from None
     sae.load_state_dict(_load_weights(folder / WEIGHTS, sae.state_dict()))
     return sae.eval()
+
+
+def _rounded(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Round to float32, and float64 first to a grid of 2⁻¹⁹ of the tensor's largest number.
+
+    Another processor gives float64 weights that differ by some 1e-10, most where a latent hardly fires. Float32's own
+    grid is so fine near 0 that a few of them would round to another side; this one loses 1e-6 of the largest weight.
+    """
+    if tensor.dtype != torch.float64:
+        return tensor.float()
+    _, exponent = torch.frexp(tensor.abs().max())
+    grid = torch.ldexp(tensor.new_ones(()), exponent - _GRID_BITS)
+    return ((tensor / grid).round() * grid).float()
 
 
 def _load_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:
