@@ -61,8 +61,7 @@ def extract_activations(
         plan.require_disk(scratch.path)
         say(plan.tell(measure_speed(model, everything)))
         facts = {"commit": commit, **_facts(model, everything)}
-        pad_left = tokenizer.padding_side == "left" and bool(facts["causal"])
-        extractor = Extractor(model, settings, runtime.extract_batch_tokens, pad_left)
+        extractor = Extractor.of(model, tokenizer, settings, runtime.extract_batch_tokens)
         for split, part in rendered.items():
             shards = extractor.extract(part, [example.id for example in examples[split]], split, scratch)
             of_split = {**facts, "prepared_sha256": file_sha256(split_path(prepared, split))}
@@ -82,17 +81,22 @@ def _inputs(prepared: Path, model: ModelSettings) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
 
-def render_examples(
-    examples: Mapping[Split, Sequence[Example]], tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings
-) -> dict[Split, list[Rendered]]:
-    """Turn the examples of every split into tokens."""
-    renderer = Renderer(
+def make_renderer(tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings) -> Renderer:
+    """Make the renderer that the settings describe."""
+    return Renderer(
         tokenizer,
         use_template=settings.template == "chat",
         template_kwargs=settings.template_kwargs,
         template_date=date.fromisoformat(settings.template_date),
         max_length=settings.max_length,
     )
+
+
+def render_examples(
+    examples: Mapping[Split, Sequence[Example]], tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings
+) -> dict[Split, list[Rendered]]:
+    """Turn the examples of every split into tokens."""
+    renderer = make_renderer(tokenizer, settings)
     refused: list[str] = []
     rendered: dict[Split, list[Rendered]] = {split: [] for split in examples}
     for split, part in examples.items():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from transformers import PreTrainedTokenizerBase
 
 from fast_sae.activations.model import TruncatedModel
 from fast_sae.activations.plan import plan_batches, plan_shards
@@ -35,6 +36,13 @@ class Extractor:
     pad_left: bool
     """Whether shorter examples of a batch are padded in front, as the tokenizer has it."""
 
+    @classmethod
+    def of(
+        cls, model: TruncatedModel, tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings, batch_tokens: int
+    ) -> "Extractor":
+        """Make one that pads as the tokenizer does; a model that is not causal is padded behind."""
+        return cls(model, settings, batch_tokens, tokenizer.padding_side == "left" and model.is_causal())
+
     def extract(self, rendered: Sequence[Rendered], ids: Sequence[str], split: str, scratch: Scratch) -> list[Json]:
         """Write the shards of one split for every layer into the scratch folder, and describe them.
 
@@ -50,8 +58,8 @@ class Extractor:
             for number, examples in enumerate(shards):
                 paths = {n: scratch.path / f"layer_{n}" / split / shard_name(number) for n in self.model.layers}
                 if not all(path.exists() for path in paths.values()):
-                    arrays = self._shard(rendered, examples, progress.update)
-                    facts = _row_facts(rendered, examples) | {"example_ids": np.array([ids[i] for i in examples])}
+                    arrays = self.compute(rendered, examples, progress.update)
+                    facts = row_facts(rendered, examples) | {"example_ids": np.array([ids[i] for i in examples])}
                     for layer, path in paths.items():
                         write_npz(path, {"activations": arrays[layer]} | facts)
                 else:
@@ -61,9 +69,16 @@ class Extractor:
             for number, examples in enumerate(shards)
         ]
 
-    def _shard(
+    def compute(
         self, rendered: Sequence[Rendered], examples: range, done: Callable[[int], object]
-    ) -> dict[int, Float[np.ndarray, "row d_in"]]:
+    ) -> dict[int, Float[np.ndarray, "_ d_in"]]:
+        """Compute the rows of one shard for every layer, in order and rounded as they are stored.
+
+        Args:
+            rendered: The examples of the split as tokens.
+            examples: Which of them the shard holds.
+            done: Told the number of tokens of each batch when it is computed.
+        """
         starts = np.cumsum([0, *(len(rendered[i].token_ids) for i in examples)])
         kept = {n: np.empty((starts[-1], self.model.d_in), self.settings.dtype) for n in self.model.layers}
         lengths = [len(example.token_ids) for example in rendered[: examples.stop]]
@@ -117,7 +132,8 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.npz"
 
 
-def _row_facts(rendered: Sequence[Rendered], examples: range) -> dict[str, np.ndarray]:
+def row_facts(rendered: Sequence[Rendered], examples: range) -> dict[str, np.ndarray]:
+    """Return what each row of a shard is: example (its number in `rendered`), position, token_id and kind."""
     lengths = [len(rendered[i].token_ids) for i in examples]
     return {
         "example": np.repeat(np.array(examples, np.int32), lengths),

@@ -2,14 +2,16 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fast_sae.activations.model import TruncatedModel
 from fast_sae.chat.render import Rendered
 from fast_sae.errors import ArtifactError
 
+T = TypeVar("T")
 _ROW_FACTS = 4 + 4 + 4 + 1
 """Bytes beside the activations in one row: example, position, token id, kind."""
 
@@ -83,14 +85,22 @@ def plan_shards(lengths: Sequence[int], shard_rows: int) -> list[range]:
     >>> plan_shards([3, 3, 3, 1], shard_rows=5)
     [range(0, 2), range(2, 4)]
     """
-    shards: list[range] = []
-    first = rows = 0
-    for i, length in enumerate(lengths):
-        rows += length
-        if rows >= shard_rows or i == len(lengths) - 1:
-            shards.append(range(first, i + 1))
-            first, rows = i + 1, 0
-    return shards
+    shards = cut_shards(range(len(lengths)), lengths.__getitem__, shard_rows)
+    return [range(shard[0], shard[-1] + 1) for shard in shards]
+
+
+def cut_shards(examples: Iterable[T], length: Callable[[T], int], shard_rows: int) -> Iterator[list[T]]:
+    """Cut a stream of examples as `plan_shards` does, with no more than one shard of them in memory."""
+    shard: list[T] = []
+    rows = 0
+    for example in examples:
+        shard.append(example)
+        rows += length(example)
+        if rows >= shard_rows:
+            yield shard
+            shard, rows = [], 0
+    if shard:
+        yield shard
 
 
 def plan_batches(examples: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -27,17 +27,9 @@ class Record:
 
 def read_records(path: Path) -> Iterator[Record]:
     """Yield every record of a .jsonl, .json, .csv, .tsv or .parquet file, the unreadable ones with their problem."""
-    readers = {
-        ".jsonl": _jsonl,
-        ".ndjson": _jsonl,
-        ".json": _json,
-        ".csv": lambda p: _csv(p, ","),
-        ".tsv": lambda p: _csv(p, "\t"),
-        ".parquet": _parquet,
-    }
-    reader = readers.get(path.suffix.lower())
+    reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"{path}: {path.suffix or 'no suffix'} is not one of {', '.join(readers)}; set data.path")
+        raise DataError(f"{path}: {path.suffix or 'no suffix'} is not one of {', '.join(_READERS)}; set data.path")
     if not path.is_file():
         raise DataError(f"{path} is not a file; set data.path in params.yaml")
     try:
@@ -46,17 +38,28 @@ def read_records(path: Path) -> Iterator[Record]:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
+def read_texts(path: Path, field: str) -> Iterator[Record]:
+    """Yield every line of a file of bare texts as a record with one field."""
+    for record in _lines(path):
+        yield record if record.problem else Record(record.place, value={field: record.value})
+
+
 def _jsonl(path: Path) -> Iterator[Record]:
+    for record in _lines(path):
+        yield record if record.problem else _parse(record.place, str(record.value).strip())
+
+
+def _lines(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw  # a byte-order mark is no content
             place = f"line {number}"
             try:
-                text = line.decode("utf-8").strip()
+                text = line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 yield Record(place, problem=f"not UTF-8 (byte {error.start + 1})")
                 continue
-            yield _parse(place, text) if text else Record(place, problem="empty")
+            yield Record(place, value=text) if text.strip() else Record(place, problem="empty")
 
 
 def _parse(place: str, text: str) -> Record:
@@ -139,3 +142,15 @@ def _rows(batch: pa.RecordBatch, before: int) -> Iterator[Record]:
             yield Record(place, value=batch.slice(row, 1).to_pylist()[0])
         except UnicodeDecodeError:
             yield Record(place, problem="not UTF-8")
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": lambda path: _csv(path, ","),
+    ".tsv": lambda path: _csv(path, "\t"),
+    ".parquet": _parquet,
+}
+FORMATS = tuple(_READERS)
+"""Suffixes of the data files that `read_records` reads."""

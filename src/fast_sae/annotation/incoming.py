@@ -1,0 +1,114 @@
+"""The texts and chats to annotate: read one by one, checked and rendered, with none of them kept.
+
+A file is gone through twice: first to check all of it, so that a bad line ends the command before the model is loaded
+and not hours later; then to annotate it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fast_sae.chat.examples import Example
+from fast_sae.chat.gather import NAMED, check_records, tell_bad_lines
+from fast_sae.chat.readers import FORMATS, Record, read_records, read_texts
+from fast_sae.chat.render import Rendered, Renderer
+from fast_sae.chat.settings import DataSettings
+from fast_sae.errors import DataError, ModelError
+from fast_sae.progress import with_progress
+
+TEXTS = ".txt"
+"""Suffix of a file of bare texts, one a line."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One example to annotate."""
+
+    number: int
+    """Of its record in the file, from 0, bad ones counted."""
+    id: str
+    rendered: Rendered
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file and how to read it."""
+
+    path: Path
+    name: str
+    """What to call it."""
+    settings: DataSettings
+    """The `data` section; its label field is not read."""
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records, anew each time.
+
+        Raises:
+            DataError: if the file is missing, of no known format, or cannot be read at all.
+        """
+        if self.path.suffix.lower() not in (*FORMATS, TEXTS):
+            found = self.path.suffix or "no suffix"
+            raise DataError(f"{self.name}: {found} is not one of {', '.join((*FORMATS, TEXTS))}")
+        if not self.path.is_file():
+            raise DataError(f"{self.name} is not a file")
+        if self.path.suffix.lower() != TEXTS:
+            return read_records(self.path)
+        if self.settings.text_field is None:
+            raise DataError(f"{self.name} holds bare texts, and data.text_field is null; name one with --text-field")
+        return read_texts(self.path, self.settings.text_field)
+
+    def examples(self) -> Iterator[Example | str]:
+        """Yield the example of each record, or `file:line: reason`."""
+        return check_records(self.records(), self.settings.model_copy(update={"label_field": None}), self.name)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a file holds."""
+
+    examples: int
+    tokens: int
+    truncated: int
+    """Examples of which tokens beyond `extract.max_length` are cut off."""
+    bad_lines: list[str]
+    """`file:line: reason` of each record left out."""
+
+
+def check(file: DataFile, renderer: Renderer) -> Checked:
+    """Go through a file without annotating it.
+
+    Raises:
+        DataError: if a record is bad, or refused by the chat template, and `data.on_bad_line` is `fail`; or if none is
+            usable.
+    """
+    bad_lines: list[str] = []
+    examples = tokens = truncated = 0
+    for incoming in with_progress(render_each(file.examples(), renderer, bad_lines.append), "check", "example"):
+        examples += 1
+        tokens += len(incoming.rendered.token_ids)
+        truncated += incoming.rendered.truncated
+    if bad_lines and file.settings.on_bad_line == "fail":
+        raise DataError(tell_bad_lines(file.name, bad_lines, examples + len(bad_lines)))
+    if not examples:
+        named = f": {'; '.join(bad_lines[:NAMED])}" if bad_lines else ""
+        raise DataError(f"{file.name} holds no usable example ({len(bad_lines)} bad lines{named})")
+    return Checked(examples, tokens, truncated, bad_lines)
+
+
+def render_each(
+    examples: Iterable[Example | str], renderer: Renderer, refuse: Callable[[str], object]
+) -> Iterator[Incoming]:
+    """Render examples as they come; what cannot be used is told to `refuse` as `file:line: reason`."""
+    for number, example in enumerate(examples):
+        if isinstance(example, str):
+            refuse(example)
+            continue
+        try:
+            rendered = renderer.render(example)
+        except ModelError as error:
+            refuse(f"{example.source}: {str(error).removeprefix(f'{example.source}: ')}")
+            continue
+        if len(rendered.token_ids):
+            yield Incoming(number, example.id, rendered)
+        else:
+            refuse(f"{example.source}: the tokenizer makes no token of it")
