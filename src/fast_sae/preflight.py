@@ -43,6 +43,20 @@ class Parsed:
     runtime: RuntimeSettings
 
 
+def parse(params: Section) -> Parsed:
+    """Parse every section and apply every rule that needs no model.
+
+    Raises:
+        ParamsError: for the first section or rule that does not hold.
+    """
+    if unknown := sorted(set(params) - set(SECTIONS)):
+        raise ParamsError(f"{PARAMS}: {unknown[0]!r} is not a section; there are {', '.join(SECTIONS)}")
+    parsed = Parsed(**{name: parse_section(params, name, settings) for name, settings in SECTIONS.items()})  # pyright: ignore[reportArgumentType]
+    for broken in _broken_rules(parsed):
+        raise ParamsError(f"{PARAMS}: {broken}")
+    return parsed
+
+
 def check(params: Section) -> Json:
     """Parse every section, apply every rule between sections, and return what is worth writing down.
 
@@ -50,11 +64,7 @@ def check(params: Section) -> Json:
         ParamsError: for the first section or rule that does not hold.
         ModelError: if the model's config cannot be read.
     """
-    if unknown := sorted(set(params) - set(SECTIONS)):
-        raise ParamsError(f"{PARAMS}: {unknown[0]!r} is not a section; there are {', '.join(SECTIONS)}")
-    parsed = Parsed(**{name: parse_section(params, name, settings) for name, settings in SECTIONS.items()})  # pyright: ignore[reportArgumentType]
-    for broken in _broken_rules(parsed):
-        raise ParamsError(f"{PARAMS}: {broken}")
+    parsed = parse(params)
     if not parsed.model.is_local and parsed.model.revision != (commit := resolve_commit(parsed.model)):
         raise ParamsError(f"{PARAMS}: model.revision must be a commit, so that it stays the same; set it to {commit}")
     config = read_model_config(parsed.model)
