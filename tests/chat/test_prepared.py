@@ -1,6 +1,7 @@
 """data/prepared: what is gathered from a file, what is said of bad lines, and what is read back."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_duplicates_are_dropped_before_the_random_part_is_chosen(tmp_path):
     gathered = gather_examples(path, data_settings(dedup_ngram=20, max_examples=6))
     assert [e.messages[0]["content"] for e in gathered.examples] == lines[:6]
     assert gathered.duplicates == 2
+
+
+def test_max_examples_keeps_the_labels_proportions(tmp_path):
+    path = tmp_path / "a.jsonl"
+    labels = ["rare"] * 10 + ["common"] * 30
+    path.write_text("".join(f'{{"text": "t{i}", "label": "{label}"}}\n' for i, label in enumerate(labels)))
+    gathered = gather_examples(path, data_settings(max_examples=8, label_field="label"))
+    assert Counter(example.label for example in gathered.examples) == {"rare": 2, "common": 6}
 
 
 def test_max_examples_draws_by_the_seed_and_keeps_the_order_of_the_data(tmp_path):

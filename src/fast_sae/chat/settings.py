@@ -23,7 +23,7 @@ class DataSettings(Settings):
     dedup_ngram: Annotated[int, Field(ge=0)]
     """Drop an example that shares a word n-gram of this length with an earlier one; FAST takes 20; 0: keep all."""
     max_examples: Annotated[int, Field(gt=0)] | None
-    """Use a random part of the data, of this many examples. Null: all."""
+    """Use a random part of the data, of this many examples, in the labels' proportions. Null: all."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     """Share of the examples that stops training and calibrates thresholds."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)]

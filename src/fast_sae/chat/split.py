@@ -1,4 +1,4 @@
-"""Train, validation and test: by example, so that no text lies on two sides, and in the labels' proportions."""
+"""Parts of the data, in the labels' proportions: some of it, and train, validation and test, by example."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,15 @@ from fast_sae.chat.examples import Example
 from fast_sae.chat.settings import DataSettings
 from fast_sae.chat.splits import SPLITS, Split
 from fast_sae.errors import DataError
+
+
+def choose_examples(examples: Sequence[Example], settings: DataSettings) -> list[Example]:
+    """Draw `max_examples` examples, stratified by label as the splits are; the order of the data is kept."""
+    if settings.max_examples is None or settings.max_examples >= len(examples):
+        return list(examples)
+    row = _shuffled_by_label(examples, np.random.default_rng(settings.seed))
+    chosen = row[_every(len(row), settings.max_examples / len(row))]
+    return [examples[i] for i in sorted(chosen)]
 
 
 def split_examples(examples: Sequence[Example], settings: DataSettings) -> dict[Split, list[Example]]:
