@@ -1,8 +1,8 @@
 """Tell which latents of an SAE fire on new texts or chats: `python src/annotate.py FILE` (one model pass over it).
 
 Reads what data.path may be, a .txt file of one text a line, or `-` for such lines from standard input. Writes into
-annotations/<name of FILE>, or --out: `tokens` (a row per token and active latent), `examples` (a row per example and
-latent, over the kinds of tokens the SAE was trained on), bad_lines.txt and a manifest.
+annotations/<name of FILE, suffix and all>, or --out: `tokens` (a row per token and active latent), `examples` (a row
+per example and latent, over the kinds of tokens the SAE was trained on), bad_lines.txt and a manifest.
 
 The model, the chat template and the layer are those that the SAE was trained with, whatever params.yaml says now;
 params.yaml gives the names of fields, what to do with bad lines, and the device.
@@ -23,7 +23,7 @@ from fast_sae.annotation.incoming import TEXTS, DataFile
 from fast_sae.annotation.origin import read_origin
 from fast_sae.artifacts import Manifest
 from fast_sae.chat.settings import DataSettings
-from fast_sae.errors import run
+from fast_sae.errors import ParamsError, run
 from fast_sae.params import Section, load_params, parse_section
 from fast_sae.progress import say
 from fast_sae.runtime import RuntimeSettings
@@ -42,7 +42,7 @@ def main() -> None:
     _compare(origin.manifest, params)
     with _local(asked.file) as path:
         name = "stdin" if asked.file == "-" else asked.file
-        out = asked.out or Path("annotations") / Path(name).stem
+        out = asked.out or Path("annotations") / Path(name).name
         options = Options(out, asked.format, asked.force, asked.latents, asked.top)
         file = DataFile(path, name, data)
         written = annotate_file(file, origin, options, parse_section(params, "runtime", RuntimeSettings))
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", help="the texts or chats; - for texts from standard input, one a line")
     parser.add_argument("--sae", type=Path, default=Path("models/sae"), metavar="DIR", help="default: models/sae")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: annotations/<name of FILE>")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: annotations/<name of FILE, suffix and all>")
     parser.add_argument("--format", choices=FORMATS, default="csv", help="of both tables; default: csv")
     parser.add_argument("--force", action="store_true", help="replace an annotation that lies in --out")
     parser.add_argument("--latents", type=_numbers, metavar="3,17", help="look at these latents only")
@@ -93,12 +93,16 @@ def _local(name: str) -> Iterator[Path]:
 
 def _compare(manifest: Manifest, params: Section) -> None:
     """Say where params.yaml has left what made the SAE, which is what counts."""
-    now = training_record(
-        parse_section(params, "model", ModelSettings),
-        parse_section(params, "extract", ExtractSettings),
-        parse_section(params, "sae", SAESettings),
-        parse_section(params, "train", TrainSettings),
-    )
+    try:
+        now = training_record(
+            parse_section(params, "model", ModelSettings),
+            parse_section(params, "extract", ExtractSettings),
+            parse_section(params, "sae", SAESettings),
+            parse_section(params, "train", TrainSettings),
+        )
+    except ParamsError as error:
+        say(f"annotating as {manifest.path.parent} was made, with which params.yaml cannot be compared: {error}")
+        return
     if differ := [f"{key}={made!r} (not {wanted!r})" for key, made, wanted in manifest.differences(now)]:
         say(
             f"annotating as {manifest.path.parent} was made, which is not what params.yaml says: {', '.join(differ)}; "

@@ -1,6 +1,6 @@
 """Check, say what will run and what it takes, ask, run `dvc repro`, show metrics: `python src/run_pipeline.py`.
 
-Ways: --preset NAME writes a set of values into params.yaml first, --plan only tells, --yes does not ask.
+Ways: --preset NAME puts a set of values into params.yaml after the yes, --plan only tells, --yes does not ask.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", metavar="NAME", help="write presets/NAME.yaml into params.yaml, comments kept")
+    parser.add_argument("--preset", metavar="NAME", help="put presets/NAME.yaml into params.yaml, comments kept")
     parser.add_argument("--plan", action="store_true", help="say what would run and what it takes, and end")
     parser.add_argument("--yes", action="store_true", help="go on without asking")
     return parser.parse_args()

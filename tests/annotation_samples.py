@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sae_samples import initialised, sae_settings
-from samples import ROOT, params
+from samples import MODEL, params
 
 from fast_sae.activations.extractor import Extractor
 from fast_sae.activations.model import TruncatedModel
@@ -85,12 +85,11 @@ def annotated(lengths: Sequence[int], active: Sequence[tuple[int, int, float]], 
     )
 
 
-def save_origin(folder: Path, d_in: int = 32, sections: dict | None = None, **overrides: object) -> Path:
-    """Write an SAE of random weights that reads layer 2 of the stand-in, and its manifest."""
+def save_origin(folder: Path, d_in: int = 96, sections: dict | None = None, **overrides: object) -> Path:
+    """Write an SAE of random weights that reads layer 2 of the embedded model, and its manifest."""
     sae = initialised(d_in, **({"layer": 2, "M": 16, "K": 4} | overrides))
     save_sae(sae, folder)
-    stand_in = str(ROOT / "models/stand-in")
-    made = params(**({"model.name": stand_in, "model.files": stand_in} | (sections or {})))
+    made = params(**({"model.name": str(MODEL), "model.files": str(MODEL)} | (sections or {})))
     record = training_record(
         parse_section(made, "model", ModelSettings),
         parse_section(made, "extract", ExtractSettings),

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from samples import CORPUS, ROOT
 
-ROOT = Path(__file__).parents[1]
+ACTIONS = ("noticing", "reframing", "remembering", "updating_beliefs")
 SMALL = {
-    "data": {"path": "data/raw/small.jsonl"},
-    "sae": {"M": 32, "K": 4, "matryoshka": [8, 32]},
+    "data": {"path": "data/raw/small.jsonl", "max_examples": None, "test_fraction": 0.1},
+    "extract": {"layers": [2]},
+    "sae": {"layer": 2, "M": 32, "K": 4, "matryoshka": [8, 32]},
     "train": {"epochs": 2, "batch_size": 128, "log_every": 5},
 }
+LEFT_OUT = (".dvcstore/", "models/tiny-instruct/recipe/")
+"""Not copied; the recipe is a DVC repository of its own."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class Clone:
         self.run("git", "commit", "-qm", message)
 
 
+def small_corpus(examples: int) -> str:
+    """Return the first texts of some actions, as many of each."""
+    lines = CORPUS.read_text().splitlines(keepends=True)
+    texts = {action: [line for line in lines if json.loads(line)["cognitive_action"] == action] for action in ACTIONS}
+    return "".join(line for of_action in texts.values() for line in of_action[: examples // len(ACTIONS)])
+
+
 def make_clone(destination: Path, examples: int = 80) -> Clone:
     """Copy what git would commit of this working tree into a repository of its own, with a small corpus."""
     listed = subprocess.run(
@@ -62,12 +73,11 @@ def make_clone(destination: Path, examples: int = 80) -> Clone:
     )
     for name in listed.stdout.decode().split("\0"):
         source = ROOT / name
-        if name and source.is_file() and not name.startswith(".dvcstore/"):
+        if name and source.is_file() and not name.startswith(LEFT_OUT):
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, destination / name)
     clone = Clone(destination)
-    lines = (ROOT / "data/raw/stand_in.jsonl").read_text().splitlines()[:examples]
-    (destination / "data/raw/small.jsonl").write_text("\n".join(lines) + "\n")
+    (destination / "data/raw/small.jsonl").write_text(small_corpus(examples))
     (destination / "dvc.lock").unlink(missing_ok=True)
     clone.set_params(**SMALL)
     clone.run("git", "init", "-q")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from fast_sae.params import load_params
 from fast_sae.runtime import RuntimeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "models/tiny-instruct"
+CORPUS = ROOT / "data/raw/cognitive_actions.jsonl"
 ABSENT = object()
 """As a value in `params`: the key is left out."""
 
@@ -34,6 +37,11 @@ def params(**overrides: object) -> dict:
         else:
             place[key] = value
     return sections
+
+
+def copy_model(folder: Path) -> Path:
+    """Copy the embedded model without what is written about it and what made it."""
+    return shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("recipe", "README.md"))
 
 
 def model_config(folder: Path, n_blocks: int = 4, d_in: int = 8) -> str:

@@ -55,7 +55,7 @@ SCALARS = {
     "1e": "1e",
     "1.2.3": "1.2.3",
     "'8'": "8",
-    "models/stand-in": "models/stand-in",
+    "models/tiny-instruct": "models/tiny-instruct",
 }
 
 
@@ -226,6 +226,7 @@ WRONG = {  # changes, and what the message must name
     "lr is infinite": ({"train.lr": math.inf}, "train.lr"),
     "lr is not a number": ({"train.lr": math.nan}, "train.lr"),
     "lr is text": ({"train.lr": "5e-05"}, "train.lr"),
+    "too few bits": ({"train.gradient_bits": 3}, "train.gradient_bits"),
     "clip is infinite": ({"train.clip": math.inf}, "train.clip"),
     "aux_coef is infinite": ({"sae.aux_coef": math.inf}, "sae.aux_coef"),
     "multi_coef is not a number": ({"sae.multi_coef": math.nan}, "sae.multi_coef"),

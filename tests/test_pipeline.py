@@ -222,7 +222,7 @@ def test_a_shallow_clone_refuses_to_lose_a_queued_experiment(clone, tmp_path):
         ("+sae.KK=3", "sae.KK is not a parameter; did you mean 'K'?"),
         ("sae.matryoshka=[16,8,32]", "sae.matryoshka must rise and end with sae.M=32, found [16, 8, 32]"),
         ("train.lr=-0.1", "train.lr must be greater than 0, found -0.1"),
-        ("extract.layers=[2,9]", "layer 9 does not exist; models/stand-in has hidden_states 0 to 3"),
+        ("extract.layers=[2,9]", "layer 9 does not exist; models/tiny-instruct has hidden_states 0 to 6"),
     ],
     ids=lambda value: value,
 )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from samples import ROOT, copy_model
 
 from fast_sae.activations.extractor import Extractor, shard_name
 from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
@@ -20,7 +20,6 @@ from fast_sae.activations.shards import map_npz
 from fast_sae.chat.render import Rendered
 from fast_sae.errors import ModelError
 
-ROOT = Path(__file__).parents[2]
 LENGTHS = (5, 9, 2, 7, 4)
 IDS = [f"chat-{n}" for n in range(len(LENGTHS))]
 
@@ -160,7 +159,7 @@ def test_a_model_that_cannot_be_loaded_is_told_in_one_line(load, tmp_path):
 
 def test_damaged_weights_are_told_in_one_line(tmp_path):
     folder = tmp_path / "model"
-    shutil.copytree(ROOT / "models/stand-in", folder)
+    copy_model(folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot be loaded"):
@@ -170,8 +169,8 @@ def test_damaged_weights_are_told_in_one_line(tmp_path):
 def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
     """Hub layout on disk, offline: the hub itself cannot be reached from the tests."""
     commit = "0123456789abcdef0123456789abcdef01234567"
-    home = tmp_path / "hub/models--someone--stand-in"
-    shutil.copytree(ROOT / "models/stand-in", home / "snapshots" / commit)
+    home = tmp_path / "hub/models--someone--model"
+    copy_model(home / "snapshots" / commit)
     (home / "refs").mkdir()
     (home / "refs/main").write_text(commit)
     script = (
@@ -180,7 +179,7 @@ def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
         "from fast_sae.activations.model import load_model, load_tokenizer\n"
         "from fast_sae.activations.settings import HUB_MODEL, ModelSettings\n"
         "from fast_sae.preflight import read_model_config\n"
-        "m = ModelSettings(name='someone/stand-in', files=HUB_MODEL, revision=sys.argv[1], dtype='float32')\n"
+        "m = ModelSettings(name='someone/model', files=HUB_MODEL, revision=sys.argv[1], dtype='float32')\n"
         "commit = resolve_commit(m)\n"
         "model = load_model(m, commit, [1], torch.device('cpu'))\n"
         "print(read_model_config(m)['hidden_size'], commit, len(load_tokenizer(m, commit)), model.d_in)\n"
@@ -189,14 +188,14 @@ def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
     for revision in ("main", commit):
         command = [sys.executable, "-c", script, revision]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert done.stdout.split() == ["32", commit, "500", "32"], done.stderr
+        assert done.stdout.split() == ["96", commit, "4096", "96"], done.stderr
 
 
 def test_a_model_that_lacks_weights_is_refused_not_read_with_random_ones(tmp_path):
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "model"
-    shutil.copytree(ROOT / "models/stand-in", folder)
+    copy_model(folder)
     weights = load_file(folder / "model.safetensors")
     save_file(
         {k: v for k, v in weights.items() if ".layers.1." not in k}, folder / "model.safetensors", {"format": "pt"}

@@ -1,4 +1,4 @@
-"""The whole of an annotation: in process on the stand-in model, and as a user types it."""
+"""The whole of an annotation: in process on the embedded model, and as a user types it."""
 
 import json
 import shutil
@@ -143,7 +143,7 @@ def test_a_missing_model_and_a_missing_latent_are_told(sae, tmp_path):
     with pytest.raises(ModelError, match="/no/such cannot be loaded"):
         annotate(lost, path, tmp_path / "out")
     wide = save_origin(tmp_path / "wide", d_in=8)
-    with pytest.raises(UserError, match="reads activations of width 8, and the model gives 32"):
+    with pytest.raises(UserError, match="reads activations of width 8, and the model gives 96"):
         annotate(wide, path, tmp_path / "out")
     beyond = save_origin(tmp_path / "beyond", layer=9)
     with pytest.raises(ModelError, match="layer 9 does not exist"):

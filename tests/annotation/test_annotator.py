@@ -7,7 +7,7 @@ import pytest
 import torch
 from annotation_samples import identity_sae, incoming, save_origin, table_extractor
 from chat_samples import chat, text
-from samples import ROOT, runtime
+from samples import CORPUS, runtime
 
 from fast_sae.activations.extract import extract_activations, make_renderer
 from fast_sae.activations.model import load_tokenizer
@@ -89,7 +89,7 @@ def test_a_latent_that_is_not_there_is_refused():
 
 
 def corpus() -> list[Example]:
-    told = [json.loads(line) for line in (ROOT / "data/raw/stand_in.jsonl").read_text().splitlines()[:12]]
+    told = [json.loads(line) for line in CORPUS.read_text().splitlines()[:12]]
     return [*(text(one["text"], id=one["id"]) for one in told), chat("user: What is this?", "assistant: <|eot_id|>")]
 
 

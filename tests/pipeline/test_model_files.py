@@ -11,14 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from samples import ROOT, model_config
+from samples import MODEL, ROOT, copy_model, model_config
 
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 from fast_sae.pipeline.model_files import count_weights, find_model, guess_weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-STAND_IN = ROOT / "models/stand-in"
 FIND = """
 import sys
 from fast_sae.activations.settings import ModelSettings
@@ -98,9 +97,11 @@ def cache(home: Path, *, whole: bool) -> Path:
     snapshot = repo / "snapshots" / COMMIT
     (repo / "refs").mkdir(parents=True)
     (repo / "refs/main").write_text(COMMIT)
-    snapshot.mkdir(parents=True)
-    for file in STAND_IN.iterdir() if whole else [STAND_IN / "config.json"]:
-        shutil.copy(file, snapshot)
+    if whole:
+        copy_model(snapshot)
+    else:
+        snapshot.mkdir(parents=True)
+        shutil.copy(MODEL / "config.json", snapshot)
     return snapshot
 
 
@@ -155,7 +156,7 @@ def local(folder: Path) -> ModelSettings:
 
 
 def test_a_local_model_is_whole_or_says_what_it_lacks(tmp_path):
-    assert find_model(local(STAND_IN)).folder == STAND_IN
+    assert find_model(local(MODEL)).folder == MODEL
     with pytest.raises(ModelError, match="is not a folder; set model.name"):
         find_model(local(tmp_path / "nowhere"))
     model_config(tmp_path / "half")
@@ -165,7 +166,7 @@ def test_a_local_model_is_whole_or_says_what_it_lacks(tmp_path):
 
 def test_a_shard_that_the_index_names_must_be_there(tmp_path):
     folder = tmp_path / "model"
-    shutil.copytree(STAND_IN, folder)
+    copy_model(folder)
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -179,12 +180,12 @@ def test_a_shard_that_the_index_names_must_be_there(tmp_path):
 def test_weights_are_counted_by_their_headers_as_torch_counts_them():
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(STAND_IN)
+    model = AutoModel.from_pretrained(MODEL)
     blocks = [sum(p.numel() for p in block.parameters()) for block in model.layers]
-    counted = count_weights(STAND_IN, deepest=2)
+    counted = count_weights(MODEL, deepest=2)
     assert counted.all == sum(p.numel() for p in model.parameters())
     assert counted.blocks == sum(blocks[:2])
-    guessed = guess_weights(json.loads((STAND_IN / "config.json").read_text()), deepest=2)
+    guessed = guess_weights(json.loads((MODEL / "config.json").read_text()), deepest=2)
     assert guessed.all == pytest.approx(counted.all, rel=0.02)  # the norms are left out
     assert guessed.blocks == pytest.approx(counted.blocks, rel=0.02)
 

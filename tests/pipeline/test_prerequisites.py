@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from samples import ROOT, params, runtime
+from samples import CORPUS, ROOT, copy_model, params, runtime
 
 from fast_sae.chat.gather import gather_examples
 from fast_sae.errors import DataError, UserError
@@ -32,12 +32,13 @@ STAGES = ["check_params", "prepare_data", "extract_activations", "train_sae", "e
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """The repository's params, model and data in a folder of their own; DVC says that two stages are out of date."""
+    """The repository's params, model and first texts in a folder of their own; to DVC, two stages are out of date."""
     for name in ("params.yaml", "dvc.yaml", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "models/stand-in", tmp_path / "models/stand-in")
+    copy_model(tmp_path / "models/tiny-instruct")
     (tmp_path / "data/raw").mkdir(parents=True)
-    shutil.copy(ROOT / "data/raw/stand_in.jsonl", tmp_path / "data/raw")
+    texts = CORPUS.read_text().splitlines(keepends=True)[:300]
+    (tmp_path / "data/raw" / CORPUS.name).write_text("".join(texts))
     monkeypatch.chdir(tmp_path)
     said = {"status": json.dumps(STATUS), "dag": DAG}
     monkeypatch.setattr(stages, "_dvc", lambda *words: said[words[0]])
@@ -59,7 +60,7 @@ def edit(monkeypatch, **overrides: object) -> None:
     monkeypatch.setattr(prerequisites, "load_params", lambda: params(**overrides))
 
 
-def test_all_is_well_with_the_stand_in(here):
+def test_all_is_well_with_the_embedded_model(here):
     seen = survey()
     assert failures(seen.findings) == []
     names = [finding.name for finding in seen.findings]
@@ -81,7 +82,7 @@ def test_several_failures_are_all_shown(here, monkeypatch):
 def test_a_wrong_value_is_told_and_the_stages_too(here, monkeypatch):
     edit(monkeypatch, **{"sae.K": 0})
     assert failures(survey().findings) == ["params.yaml"]
-    edit(monkeypatch, **{"extract.layers": [2, 9]})
+    edit(monkeypatch, **{"extract.layers": [3, 9]})
     found = named(survey().findings)
     assert "layer 9 does not exist" in found["params.yaml"].found
     assert failures(list(found.values())) == ["params.yaml"]
@@ -97,7 +98,7 @@ def test_a_model_that_no_stage_reads_may_be_missing(here, monkeypatch):
 
 
 def test_a_bad_line_is_told_before_anything_runs(here):
-    data = here / "data/raw/stand_in.jsonl"
+    data = here / "data/raw" / CORPUS.name
     data.write_text(data.read_text() + '{"text": ""}\n')
     found = named(survey().findings)
     assert not found["data"].ok
@@ -137,7 +138,7 @@ def test_memory_that_is_too_small(here, monkeypatch):
     monkeypatch.setattr(stages, "_dvc", lambda *words: json.dumps({name: [] for name in STAGES[:3]}))
     found = named(survey().findings)["memory"]
     assert not found.ok
-    assert "the model's weights take 351 kB; end other programs, or set model.dtype: bfloat16" in found.found
+    assert "the model's weights take 8.02 MB; end other programs, or set model.dtype: bfloat16" in found.found
     with pytest.raises(UserError, match=r"the SAE in training take 2.00 MB.*sae.M"):
         resources.check_memory(0, 2_000_000)
 
@@ -231,7 +232,7 @@ def test_stages_that_follow_are_told_apart_from_those_out_of_date(here):
 def test_a_stage_known_to_write_the_same_moves_nothing(here):
     settled = [stage.name for stage in stages.due_stages(settled=["check_params"])]
     assert settled == ["check_params", "train_sae", "evaluate_sae"]
-    (here / "data/params_checked.json").write_text(json.dumps({"model": {"blocks": 3, "d_in": 32}}))
+    (here / "data/params_checked.json").write_text(json.dumps({"model": {"blocks": 6, "d_in": 96}}))
     assert [stage.name for stage in survey().due or []] == settled
 
 
@@ -246,18 +247,18 @@ def test_tokens_and_bytes_are_those_of_the_plan(here):
     """With a sample of everything the estimate is the count itself."""
     from fast_sae.activations.plan import Plan
 
-    parsed = parse(params(**{"data.max_examples": 50}))
+    parsed = parse(params(**{"data.max_examples": 50, "data.test_fraction": 0.1}))
     examples = read_examples(parsed.data)
-    amount = measure_amount(examples, parsed, FoundModel(here / "models/stand-in", None), d_in=32)
+    amount = measure_amount(examples, parsed, FoundModel(here / "models/tiny-instruct", None), d_in=96)
     assert len(amount.sample) == 50
-    assert amount.plan == Plan.of(amount.sample, layers=1, d_in=32, itemsize=2)
+    assert amount.plan == Plan.of(amount.sample, layers=1, d_in=96, itemsize=2)
     assert 0.5 * amount.plan.tokens < amount.train_rows < 0.9 * amount.plan.tokens
 
 
 def test_without_a_tokenizer_words_are_counted_and_it_is_said(here):
     parsed = parse(params())
     examples = read_examples(parsed.data)
-    amount = measure_amount(examples, parsed, None, d_in=32)
+    amount = measure_amount(examples, parsed, None, d_in=96)
     words = sum(len(message["content"].split()) for example in examples for message in example.messages)
     assert amount.how == "words × 1.3, as the tokenizer is not at hand"
     assert amount.plan.tokens == pytest.approx(words * 1.3, rel=0.2)

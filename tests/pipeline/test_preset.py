@@ -11,7 +11,7 @@ from samples import ROOT, model_config
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.params import load_params
 from fast_sae.pipeline import preset
-from fast_sae.pipeline.preset import Change, apply_preset, list_presets, write_values
+from fast_sae.pipeline.preset import Change, list_presets, read_preset, write_values
 from fast_sae.preflight import parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -38,11 +38,21 @@ PAPER = {  # FAST's layers; SAELens' blocks.L.hook_resid_post is hidden_states[L
 def here(tmp_path, monkeypatch) -> Path:
     """A folder with params.yaml, a model of 4 blocks and no presets."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "models/stand-in", tmp_path / "models/stand-in")
+    shutil.copytree(
+        ROOT / "models/tiny-instruct",
+        tmp_path / "models/tiny-instruct",
+        ignore=shutil.ignore_patterns("recipe", "README.md"),
+    )
     (tmp_path / "presets").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(preset, "find_commit", lambda model: COMMIT)
     return tmp_path
+
+
+def apply_preset(name: str, *places: Path) -> list[Change]:
+    found = read_preset(name, *places)
+    found.keep()
+    return found.changes
 
 
 def write_preset(here: Path, text: str, name: str = "mine") -> str:
@@ -169,7 +179,7 @@ HOSTILE = {
     "broken rule": ("sae:\n  K: 512\n", "sae.K must not exceed sae.M=256"),
     "rule between sections": ("sae:\n  layer: 1\n", "sae.layer is 1, but extract.layers is [2]"),
     "layer beyond the model": ("sae:\n  layer: 9\nextract:\n  layers: [9]\n", "layer 9 does not exist"),
-    "model nowhere": ("model:\n  name: nowhere\n", "model.files is 'models/stand-in'"),
+    "model nowhere": ("model:\n  name: nowhere\n", "model.files is 'models/tiny-instruct'"),
     "revision of a local model": ("model:\n  revision: main\n", "model.revision must be null"),
     "nothing": ("", "holds no sections"),
     "a list": ("- sae\n", "holds no sections"),
@@ -196,7 +206,7 @@ def test_an_unknown_name_lists_the_presets(name):
     with pytest.raises(ParamsError) as caught:
         apply_preset(name, ROOT / "presets", ROOT / "params.yaml")
     assert all(known in str(caught.value) for known in BLOCKS)
-    assert "git checkout params.yaml" in str(caught.value)
+    assert "params.yaml.before" in str(caught.value)
 
 
 def test_a_branch_that_cannot_be_resolved_leaves_params_alone(here, monkeypatch):
@@ -221,8 +231,8 @@ def test_a_commit_is_taken_as_it_is(here, monkeypatch):
 
 def test_another_local_model_is_held_against_its_own_config(here):
     folder = model_config(here / "models/other", n_blocks=2)
-    shutil.copy(here / "models/stand-in/tokenizer.json", folder)
-    shutil.copy(here / "models/stand-in/model.safetensors", folder)
+    shutil.copy(here / "models/tiny-instruct/tokenizer.json", folder)
+    shutil.copy(here / "models/tiny-instruct/model.safetensors", folder)
     text = f"model:\n  name: {folder}\n  files: {folder}\nextract:\n  layers: [3]\nsae:\n  layer: 3\n"
     with pytest.raises(ParamsError, match="hidden_states 0 to 2"):
         apply_preset(write_preset(here, text))

@@ -159,3 +159,32 @@ def test_mean_l0_is_k(sae):
     sae.finalise(Rows(x))
     l0 = (sae.encode(x) > 0).sum() / len(x)
     assert float(l0) == pytest.approx(3, rel=0.02)
+
+
+def test_rounded_gradients_keep_their_bits_by_latent(sae, x):
+    sae.loss(x, Step(0, ALIVE)).total.backward()
+    exact = {name: parameter.grad.clone() for name, parameter in sae.named_parameters() if parameter.grad is not None}
+    assert len(exact) >= 4
+    sae.round_gradients(bits=12)
+    for name, grad in exact.items():
+        rounded = sae.get_parameter(name).grad
+        assert rounded.shape == grad.shape
+        assert not torch.equal(rounded, grad)
+        along = grad.abs() if grad.ndim == 1 else grad.abs().amax(0 if name == "W_enc" else 1, keepdim=True)
+        assert bool(((rounded - grad).abs() <= along * 2.0**-12).all()), name
+
+
+def test_gradients_that_differ_in_the_last_bits_are_rounded_to_the_same(sae, x):
+    """What another processor's order of summation does."""
+
+    def rounded(noise: float) -> list[torch.Tensor]:
+        sae.zero_grad()
+        sae.loss(x, Step(0, ALIVE)).total.backward()
+        for parameter in sae.parameters():
+            parameter.grad *= 1 + noise * torch.randn(parameter.shape, dtype=torch.float64)
+        sae.round_gradients(bits=12)
+        return [parameter.grad.clone() for parameter in sae.parameters()]
+
+    torch.manual_seed(0)
+    assert all(torch.equal(a, b) for a, b in zip(rounded(0.0), rounded(1e-14), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(rounded(0.0), rounded(1e-3), strict=True))

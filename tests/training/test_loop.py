@@ -25,6 +25,7 @@ def settings(**overrides: object) -> TrainSettings:
         "epochs": 4,
         "patience": 2,
         "clip": 1.0,
+        "gradient_bits": None,
         "dead_after_steps": 5,
         "init_rows": 1000,
         "dtype": "float64",

@@ -121,7 +121,7 @@ def _one(rng: random.Random, banks: Banks, action: str, domain: str, clauses: tu
         "two": two,
     }
     text = rng.choice(banks.language_styles[style]).format_map(parts).replace("{person}", person)
-    text = _capitalise(text.strip())
+    text = capitalise(text.strip())
     starter = starter or " ".join(text.split()[:2])
     return Example(text, action, domain, trigger, emotion, style, starter)
 
@@ -138,7 +138,12 @@ def _two(clauses: Iterator[str]) -> tuple[str, str]:
     return (first, second) if first != second else (first, next(clauses))
 
 
-def _capitalise(text: str) -> str:
+def capitalise(text: str) -> str:
+    """Begin every sentence with a capital letter.
+
+    >>> capitalise("it rained. was it late?")
+    'It rained. Was it late?'
+    """
     return re.sub(r"(^|[.?!] )([a-z])", lambda found: found[1] + found[2].upper(), text)
 
 

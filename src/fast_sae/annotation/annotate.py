@@ -11,12 +11,12 @@ from fast_sae.activations.extract import VERSIONS, make_renderer
 from fast_sae.activations.hub import resolve_commit
 from fast_sae.activations.model import load_tokenizer
 from fast_sae.annotation.annotator import Annotator, require_latents
-from fast_sae.annotation.folder import BAD_LINES, Format, open_tables, require_free
-from fast_sae.annotation.incoming import Checked, DataFile, Incoming, check, render_each
+from fast_sae.annotation.folder import BAD_LINES, Format, open_tables, own_folder, require_free
+from fast_sae.annotation.incoming import Checked, DataFile, Incoming, check, render_each, require_same
 from fast_sae.annotation.origin import Origin
 from fast_sae.annotation.summary import EXAMPLES, glance
 from fast_sae.annotation.tables import decoder, example_schema, example_table, token_schema, token_table
-from fast_sae.artifacts import file_sha256, whole_folder, write_manifest
+from fast_sae.artifacts import file_sha256, write_manifest
 from fast_sae.progress import progress_bar, say
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.checkpoint import WEIGHTS
@@ -71,7 +71,8 @@ def annotate_file(file: DataFile, origin: Origin, options: Options, runtime: Run
 
     Raises:
         UserError: for what the user can mend: a bad line, a missing model, an SAE that does not fit it, a folder that
-            holds something; all but a full disk and numbers that `extract.dtype` cannot hold before the first shard.
+            holds something; before the first shard, all but a full disk, numbers that `extract.dtype` cannot hold, and
+            a file or folder that another program changes meanwhile.
     """
     require_free(options.out, force=options.force)
     require_latents(origin.sae, options.latents)
@@ -82,18 +83,20 @@ def annotate_file(file: DataFile, origin: Origin, options: Options, runtime: Run
     annotator = Annotator.open(origin, tokenizer, runtime, options.latents)
     written, decode = Annotation(checked), decoder(tokenizer)
     number = pa.from_numpy_dtype(np.dtype(str(origin.sae.b_dec.dtype).removeprefix("torch.")))
-    with whole_folder(options.out) as folder:
+    with own_folder(options.out, force=options.force) as folder:
         with (
             open_tables(folder, token_schema(number), example_schema(number), options.form) as tables,
             progress_bar("annotate", "token", checked.tokens) as progress,
         ):
-            incoming = render_each(file.examples(), renderer, lambda bad_line: None)
-            for annotated in annotator.annotate(incoming, progress.update):
+            again = Checked()
+            incoming = render_each(file.examples(), renderer, again.bad_lines.append)
+            for annotated in annotator.annotate(again.count(incoming), progress.update):
                 by_token = token_table(annotated, decode, options.top)
                 by_example = example_table(annotated, decode, origin.kinds, options.top)
                 tables.tokens.write_table(by_token)
                 tables.examples.write_table(by_example)
                 written.add([*annotated.incoming], by_token, by_example)
+        require_same(file, checked, again)
         _describe(folder, file, origin, options, written)
     return written
 
@@ -112,7 +115,7 @@ def _describe(folder: Path, file: DataFile, origin: Origin, options: Options, wr
     latents = None if options.latents is None else sorted(options.latents)
     facts = {
         "data": file.name,
-        "data_sha256": file_sha256(file.path),
+        "data_sha256": checked.sha256,
         "sae_sha256": file_sha256(origin.folder / WEIGHTS),
         "examples": checked.examples,
         "tokens": checked.tokens,

@@ -1,7 +1,11 @@
 """Where an annotation goes: a folder of two tables, written portion by portion, whole or absent."""
 
+import errno
+import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,6 +40,32 @@ def require_free(folder: Path, *, force: bool) -> None:
         raise ArtifactError(f"{folder} holds {others[0]}, which is no annotation; choose another --out")
     if held and not force:
         raise ArtifactError(f"{folder} holds an annotation; choose another --out, or replace it with --force")
+
+
+@contextmanager
+def own_folder(folder: Path, *, force: bool) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`, of this run alone; put it in place at the end, or remove it on failure.
+
+    Raises:
+        ArtifactError: if another run, or the user, has meanwhile written what `require_free` refuses.
+    """
+    place = folder.resolve()  # where a link leads to
+    part, old = (place.with_name(f".{place.name}.{secrets.token_hex(4)}{end}") for end in (".part", ".old.part"))
+    part.mkdir(parents=True)
+    try:
+        yield part
+        require_free(folder, force=force)
+        if force:
+            with suppress(FileNotFoundError):
+                os.replace(place, old)
+        os.replace(part, place)  # which takes the place of nothing but an empty folder
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or error.filename != str(part):
+            raise
+        raise ArtifactError(f"{folder} was written by another run meanwhile; choose another --out") from None
+    finally:
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The texts and chats to annotate: read one by one, checked and rendered, with none of them kept.
 
 A file is gone through twice: first to check all of it, so that a bad line ends the command before the model is loaded
-and not hours later; then to annotate it.
+and not hours later; then to annotate it. A file that reads differently the second time ends the command too.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fast_sae.artifacts import file_sha256
 from fast_sae.chat.examples import Example
 from fast_sae.chat.gather import NAMED, check_records, tell_bad_lines
 from fast_sae.chat.readers import FORMATS, Record, read_records, read_texts
@@ -61,17 +62,34 @@ class DataFile:
         """Yield the example of each record, or `file:line: reason`."""
         return check_records(self.records(), self.settings.model_copy(update={"label_field": None}), self.name)
 
+    def sha256(self) -> str:
+        """Digest of the file's bytes."""
+        try:
+            return file_sha256(self.path)
+        except FileNotFoundError:
+            raise DataError(f"{self.name} is gone") from None
 
-@dataclass(frozen=True)
+
+@dataclass
 class Checked:
     """What a file holds."""
 
-    examples: int
-    tokens: int
-    truncated: int
+    examples: int = 0
+    tokens: int = 0
+    truncated: int = 0
     """Examples of which tokens beyond `extract.max_length` are cut off."""
-    bad_lines: list[str]
+    bad_lines: list[str] = field(default_factory=list)
     """`file:line: reason` of each record left out."""
+    sha256: str = ""
+    """Digest of the file's bytes."""
+
+    def count(self, incoming: Iterable[Incoming]) -> Iterator[Incoming]:
+        """Count examples as they pass by."""
+        for one in incoming:
+            self.examples += 1
+            self.tokens += len(one.rendered.token_ids)
+            self.truncated += one.rendered.truncated
+            yield one
 
 
 def check(file: DataFile, renderer: Renderer) -> Checked:
@@ -81,18 +99,33 @@ def check(file: DataFile, renderer: Renderer) -> Checked:
         DataError: if a record is bad, or refused by the chat template, and `data.on_bad_line` is `fail`; or if none is
             usable.
     """
-    bad_lines: list[str] = []
-    examples = tokens = truncated = 0
-    for incoming in with_progress(render_each(file.examples(), renderer, bad_lines.append), "check", "example"):
-        examples += 1
-        tokens += len(incoming.rendered.token_ids)
-        truncated += incoming.rendered.truncated
+    checked, examples = Checked(), file.examples()  # which refuses a file that is not there
+    bad_lines = checked.bad_lines
+    checked.sha256 = file.sha256()  # before the records, so that a change while they are read shows too
+    for _ in with_progress(checked.count(render_each(examples, renderer, bad_lines.append)), "check", "example"):
+        pass
     if bad_lines and file.settings.on_bad_line == "fail":
-        raise DataError(tell_bad_lines(file.name, bad_lines, examples + len(bad_lines)))
-    if not examples:
+        raise DataError(tell_bad_lines(file.name, bad_lines, checked.examples + len(bad_lines)))
+    if not checked.examples:
         named = f": {'; '.join(bad_lines[:NAMED])}" if bad_lines else ""
         raise DataError(f"{file.name} holds no usable example ({len(bad_lines)} bad lines{named})")
-    return Checked(examples, tokens, truncated, bad_lines)
+    return checked
+
+
+def require_same(file: DataFile, checked: Checked, again: Checked) -> None:
+    """Refuse a file that was not the same throughout.
+
+    Args:
+        file: The file, gone through for the second time just now.
+        checked: What the first time found.
+        again: What the second time found; its digest is taken here.
+
+    Raises:
+        DataError: if they differ.
+    """
+    again.sha256 = file.sha256()
+    if again != checked:
+        raise DataError(f"{file.name} changed while it was annotated, so nothing is written; run this again")
 
 
 def render_each(

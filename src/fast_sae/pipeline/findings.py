@@ -18,6 +18,8 @@ class Finding:
     ok: bool
     found: str
     """What was found; where it fails, what to do too."""
+    fatal: bool = True
+    """False: a failure is only a warning."""
 
     def line(self) -> str:
         """Say it in one line.
@@ -25,7 +27,7 @@ class Finding:
         >>> Finding("disk", False, "8 GB are free").line()
         'FAILS  disk         8 GB are free'
         """
-        return f"{'ok' if self.ok else 'FAILS':<7}{self.name:<13}{self.found}"
+        return f"{'ok' if self.ok else 'FAILS' if self.fatal else 'warns':<7}{self.name:<13}{self.found}"
 
 
 def look(name: str, check: Callable[[], str]) -> Finding:

@@ -1,33 +1,34 @@
 """What will run and what it will take, told before the user says yes; estimates say how they were made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from fast_sae.errors import UserError
 from fast_sae.pipeline.prerequisites import Survey
 from fast_sae.pipeline.rates import extraction_speed, step_seconds
 from fast_sae.pipeline.terminal import duration, table
 
 
-def forecast(seen: Survey) -> list[str]:
-    """Say which stages will run and why, and what the costly ones take.
+def forecast(seen: Survey) -> Iterator[str]:
+    """Say which stages will run and why, then what the costly ones take, each as soon as it is measured.
 
     Args:
         seen: What is known; what it takes is told only where data and model are.
     """
     if not seen.due:
-        return []
-    lines = table([[stage.name, "runs" if stage.certain else "may run", stage.why] for stage in seen.due])
-    lines.append("A stage whose results lie in DVC's cache is fetched from there instead of run.")
-    return [*lines, "", *costs] if (costs := table(list(_costs(seen)))) else lines
+        return
+    yield from table([[stage.name, "runs" if stage.certain else "may run", stage.why] for stage in seen.due])
+    yield "A stage whose results lie in DVC's cache is fetched from there instead of run."
+    costs = [(stage, cost) for stage, cost in _COSTS.items() if seen.is_due(stage)]
+    if costs:
+        yield ""
+    for stage, cost in costs:
+        yield f"{stage:<{max(map(len, _COSTS))}}  {_told(cost, seen)}"
 
 
-def _costs(seen: Survey) -> Iterator[list[str]]:
-    for stage, cost in (("extract_activations", _extraction), ("train_sae", _training)):
-        if seen.due is not None and seen.is_due(stage):
-            try:
-                yield [stage, cost(seen)]
-            except UserError as error:
-                yield [stage, f"not known ({error})"]
+def _told(cost: Callable[[Survey], str], seen: Survey) -> str:
+    try:
+        return cost(seen)
+    except Exception as error:  # an estimate loads the model and trains; whatever fails there must not end the command
+        return f"not known ({(str(error).splitlines() or [type(error).__name__])[0]})"
 
 
 def _extraction(seen: Survey) -> str:
@@ -48,3 +49,6 @@ def _training(seen: Survey) -> str:
         f"most {settings.epochs} epochs, {duration(per_epoch * seconds * settings.epochs)} ({how}); it stops "
         f"{settings.patience} epochs after the best one"
     )
+
+
+_COSTS = {"extract_activations": _extraction, "train_sae": _training}

@@ -58,6 +58,14 @@ def find_model(model: ModelSettings) -> FoundModel:
     return FoundModel(None, commit, _download_bytes(model, commit))
 
 
+def try_model(model: ModelSettings) -> FoundModel | ModelError:
+    """Find the model, or the reason why it cannot be had."""
+    try:
+        return find_model(model)
+    except ModelError as error:
+        return error
+
+
 def find_commit(model: ModelSettings) -> str:
     """Return the commit that a hub model's revision stands for: by the cache, else by the hub.
 

@@ -1,12 +1,18 @@
 """Presets: files in the shape of params.yaml that hold some of its values, written into it.
 
 Values are put in place as text, so that comments, order and everything else stay; what is written is what DVC writes.
+No edit of the user's is lost: what stood in params.yaml before is kept in params.yaml.before.
 """
 
 import difflib
 import re
-from collections.abc import Mapping
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +23,7 @@ from fast_sae.activations.settings import HUB_MODEL
 from fast_sae.artifacts import whole_file
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.params import PARAMS, Section, load_params
-from fast_sae.pipeline.model_files import find_commit, find_model
+from fast_sae.pipeline.model_files import FoundModel, find_commit, try_model
 from fast_sae.preflight import check, parse
 
 PRESETS = Path("presets")
@@ -42,10 +48,79 @@ class Change:
         return f"{self.section}.{self.key}: {_told(self.old)} → {_told(self.new)}"
 
 
-def apply_preset(name: str, presets: Path = PRESETS, params: Path = PARAMS) -> list[Change]:
-    """Write a preset's values into params.yaml, or nothing at all.
+@dataclass(frozen=True)
+class Preset:
+    """A preset held against params.yaml, not written yet."""
 
-    A branch in model.revision is written as the commit that it stands for now.
+    path: Path
+    """params.yaml."""
+    changes: list[Change]
+    params: Section
+    """All values, the preset's among them."""
+    model: FoundModel | ModelError
+    """Where its model is, or why it cannot be had."""
+    before: bytes
+    """What is in params.yaml."""
+    after: bytes
+    """What would be."""
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Have the preset in params.yaml for the moment in which DVC reads it; whatever happens, the file comes back.
+
+        Raises:
+            ParamsError: if an earlier process was killed in that moment; or if somebody else has changed params.yaml.
+        """
+        if not self.changes:
+            yield
+            return
+        aside = self.path.with_name(f"{self.path.name}.aside")
+        if aside.exists():
+            raise ParamsError(
+                f"{aside} holds your values, set aside by another run_pipeline; if none runs: mv {aside} {self.path}"
+            )
+        self._require_unchanged()
+        terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            _replace(aside, self.before)
+            shutil.copystat(self.path, aside)
+            _replace(self.path, self.after)
+            yield
+        finally:
+            now = self.path.read_bytes()
+            if now == self.after:
+                aside.replace(self.path)
+            elif now == self.before:  # the write has failed
+                aside.unlink(missing_ok=True)
+            else:  # edited in the meantime
+                aside.replace(_free(self._before_path, self.before))
+            signal.signal(signal.SIGTERM, terminated)
+
+    def keep(self) -> Path:
+        """Write the preset into params.yaml; return the file in which its bytes from before are.
+
+        Raises:
+            ParamsError: if somebody else has changed params.yaml.
+        """
+        self._require_unchanged()
+        kept = _free(self._before_path, self.before)
+        _replace(kept, self.before)
+        _replace(self.path, self.after)
+        return kept
+
+    @property
+    def _before_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.before")
+
+    def _require_unchanged(self) -> None:
+        if self.path.read_bytes() != self.before:
+            raise ParamsError(f"{self.path} has changed in the meantime, and was left as it is; run this again")
+
+
+def read_preset(name: str, presets: Path = PRESETS, params: Path = PARAMS) -> Preset:
+    """Hold a preset against params.yaml, and write nothing.
+
+    A branch in model.revision becomes the commit that it stands for now.
 
     Raises:
         ParamsError: if there is no such preset, or params.yaml would not hold with it.
@@ -53,16 +128,20 @@ def apply_preset(name: str, presets: Path = PRESETS, params: Path = PARAMS) -> l
     """
     path = _find(name, presets)
     before = load_params(params)
+    raw = params.read_bytes()
     changes = _changes(before, load_params(path), path)
     try:
         changes = _pinned(before, changes)
-        parse(_merged(before, changes))
-        _check_model(_merged(before, changes))
-        _write(params, changes, _merged(before, changes))
+        wanted = _merged(before, changes)
+        model = try_model(parse(wanted).model)
+        if isinstance(model, FoundModel):  # otherwise the prerequisites say so
+            check(wanted)
+        after = write_values(raw.decode(), changes).encode() if changes else raw
+        _require_says(after, wanted)
     except (ParamsError, ModelError) as error:
         told = str(error).removeprefix(f"{PARAMS}: ")
         raise type(error)(f"{path}: {told}; {params} is as it was") from None
-    return changes
+    return Preset(params, changes, wanted, model, raw, after)
 
 
 def list_presets(presets: Path = PRESETS) -> list[str]:
@@ -84,13 +163,26 @@ def write_values(text: str, changes: list[Change]) -> str:
     return text
 
 
-def _write(params: Path, changes: list[Change], wanted: Section) -> None:
-    """Put the values in place, read the file again, and keep it only if it says what it should."""
-    text = write_values(params.read_text(encoding="utf-8"), changes)
-    with whole_file(params) as part:
-        part.write_text(text, encoding="utf-8")
-        if load_params(part) != wanted:
+def _require_says(content: bytes, wanted: Section) -> None:
+    """Read what would be written, and refuse it if it does not say what it should."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder) / PARAMS.name
+        trial.write_bytes(content)
+        if load_params(trial) != wanted:
             raise ParamsError("its values cannot be put into params.yaml, which is not written as `key: value` lines")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with whole_file(path) as part:
+        part.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, part)
+
+
+def _free(path: Path, content: bytes) -> Path:
+    """Find a name that is free or holds the same already: .before, .before2, and so on."""
+    names = (path if number == 1 else path.with_name(f"{path.name}{number}") for number in count(1))
+    return next(name for name in names if not name.exists() or name.read_bytes() == content)
 
 
 def _find(name: str, presets: Path) -> Path:
@@ -100,7 +192,7 @@ def _find(name: str, presets: Path) -> Path:
         guess = f", did you mean {near[0]}?" if near else ""
         raise ParamsError(
             f"no preset {name!r}{guess}; there are {', '.join(known) or f'none in {presets}'}; "
-            "the committed values come back with: git checkout params.yaml"
+            f"the values from before a preset are in {PARAMS}.before"
         )
     return presets / f"{name}.yaml"
 
@@ -147,15 +239,6 @@ def _pinned(before: Section, changes: list[Change]) -> list[Change]:
     old = cast(Section, before["model"])["revision"]
     others = [change for change in changes if (change.section, change.key) != ("model", "revision")]
     return others if old == commit else [*others, Change("model", "revision", old, commit)]
-
-
-def _check_model(params: Section) -> None:
-    """Hold the layers against the model, where it can be had; where not, the prerequisites say so."""
-    try:
-        find_model(parse(params).model)
-    except ModelError:
-        return
-    check(params)
 
 
 def _put(text: str, change: Change) -> str:

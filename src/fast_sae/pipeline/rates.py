@@ -77,7 +77,7 @@ def _try_steps(parsed: Parsed, d_in: int, dtype: torch.dtype, device: torch.devi
     dead = DeadLatentCounter(parsed.sae.M, parsed.train.dead_after_steps, device)
 
     def steps() -> None:
-        loss = take_step(sae, rows, Step(0, dead), optimiser, clip=parsed.train.clip)
+        loss = take_step(sae, rows, Step(0, dead), optimiser, clip=parsed.train.clip, gradient_bits=None)
         loss.total.item()
 
     return float(np.median([_seconds(steps) for _ in range(_STEPS + 1)][1:]))  # the first one warms up

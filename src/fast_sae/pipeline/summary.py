@@ -5,21 +5,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from fast_sae.errors import UserError
 from fast_sae.pipeline.terminal import table
 
 _Change = Mapping[str, float | int | str | None]
 
 
 def summarise_metrics() -> list[str]:
-    """Set the metrics of every file that dvc.yaml declares in a table.
-
-    Raises:
-        UserError: if DVC cannot tell them.
-    """
+    """Set the metrics of every file that dvc.yaml declares in a table; where DVC cannot tell them, say so."""
     done = subprocess.run(["dvc", "metrics", "diff", "--all", "--json"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UserError(f"dvc metrics diff fails: {done.stderr.strip()[-200:]}; try: dvc metrics show")
+        told = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr.strip()[-200:])
+        return [f"not known: dvc metrics diff fails ({told}); try: dvc metrics show"]
     changes = cast(Mapping[str, Mapping[str, _Change]], json.loads(done.stdout or "{}"))
     return table([["metric", "now", "at HEAD, where it differs", "file"], *_rows(changes)])
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from fast_sae.sae.functional import aux_k_loss, normalized_mse, prefix_reconstructions, top_k
+from fast_sae.sae.functional import aux_k_loss, normalized_mse, prefix_reconstructions, round_to_bits, top_k
 from fast_sae.sae.settings import SAESettings
 
 
@@ -146,6 +146,19 @@ class SparseAutoencoder(nn.Module, ABC):
         assert self.W_dec.grad is not None
         along = (self.W_dec * self.W_dec.grad).sum(1, keepdim=True)
         self.W_dec.grad -= along * self.W_dec
+
+    @torch.no_grad()
+    def round_gradients(self, bits: int) -> None:
+        """Keep so many bits of every gradient, counted from the largest in its latent's row or column.
+
+        Another processor's float64 differs in the last bits. Each step would carry that on and add to it, until a
+        Top-K choice falls otherwise and the runs part; a gradient of few bits comes out equal.
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.grad is not None:
+                grad = parameter.grad if parameter.grad.ndim > 1 else parameter.grad.reshape(-1, 1)
+                along = 0 if name == "W_enc" else tuple(range(1, grad.ndim))
+                parameter.grad = round_to_bits(grad, bits, along).view_as(parameter)
 
     def after_step(self) -> None:
         """Bring the parameters back to where they must lie after the optimiser's step."""

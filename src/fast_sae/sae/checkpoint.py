@@ -19,6 +19,7 @@ from fast_sae.artifacts import read_json, write_json
 from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.build import build_sae
+from fast_sae.sae.functional import round_to_bits
 from fast_sae.sae.settings import SAESettings
 
 STAGE = "train_sae"
@@ -62,9 +63,7 @@ def _rounded(tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """
     if tensor.dtype != torch.float64:
         return tensor.float()
-    _, exponent = torch.frexp(tensor.abs().max())
-    grid = torch.ldexp(tensor.new_ones(()), exponent - _GRID_BITS)
-    return ((tensor / grid).round() * grid).float()
+    return round_to_bits(tensor.reshape(-1), _GRID_BITS, 0).view_as(tensor).float()
 
 
 def _load_weights(path: Path, expected: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -87,6 +87,20 @@ def aux_k_loss(
     return normalized_mse(latents @ W_dec[dead], error)
 
 
+def round_to_bits(x: Float[Tensor, "*shape"], bits: int, dim: int | tuple[int, ...]) -> Float[Tensor, "*shape"]:
+    """Round to multiples of 2^(e − bits), where 2^e is the power of two above the largest magnitude along `dim`.
+
+    What differs by less than the grid is made equal, unless it lies on two sides of a boundary: two processors'
+    float64, which differ in the last of 53 bits, then give the same bits.
+
+    >>> round_to_bits(torch.tensor([0.9, 0.1, -0.3]), bits=2, dim=0)
+    tensor([ 1.0000,  0.0000, -0.2500])
+    """
+    largest = x.abs().amax(dim, keepdim=True)
+    grid = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent - bits)
+    return (x / grid).round() * grid
+
+
 def threshold_for_l0(values: Float[Tensor, " value"], n_wanted: int) -> float:
     """Find the threshold that exactly `n_wanted` of the given positive values exceed.
 

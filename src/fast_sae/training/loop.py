@@ -100,7 +100,14 @@ class _Run:
             progress.update()
 
     def _step(self, x: Tensor) -> None:
-        loss = take_step(self.sae, x, Step(self.steps, self.dead), self.optimiser, clip=self.settings.clip)
+        loss = take_step(
+            self.sae,
+            x,
+            Step(self.steps, self.dead),
+            self.optimiser,
+            clip=self.settings.clip,
+            gradient_bits=self.settings.gradient_bits,
+        )
         self.steps += 1
         dead = self.dead.dead.double().mean()
         self.history.add(self.steps, {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": dead})
@@ -113,14 +120,25 @@ class _Run:
 
 
 def take_step(
-    sae: SparseAutoencoder, x: Float[Tensor, "batch d_in"], step: Step, optimiser: torch.optim.Optimizer, *, clip: float
+    sae: SparseAutoencoder,
+    x: Float[Tensor, "batch d_in"],
+    step: Step,
+    optimiser: torch.optim.Optimizer,
+    *,
+    clip: float,
+    gradient_bits: int | None,
 ) -> Loss:
-    """Take one training step: gradient, projection, clip, optimiser, unit norms, in HypotheSAEs' order."""
+    """Take one training step: gradient, projection, clip, optimiser, unit norms, in HypotheSAEs' order.
+
+    Differs from HypotheSAEs: where `gradient_bits` is given, gradients are rounded behind the clip.
+    """
     loss = sae.loss(x, step)
     optimiser.zero_grad()
     loss.total.backward()
     sae.before_step()
     torch.nn.utils.clip_grad_norm_(sae.parameters(), clip)
+    if gradient_bits is not None:
+        sae.round_gradients(gradient_bits)
     optimiser.step()
     sae.after_step()
     return loss

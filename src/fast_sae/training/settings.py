@@ -26,6 +26,8 @@ class TrainSettings(Settings):
     """Epochs without a better validation loss after which training ends; the best weights are kept."""
     clip: Annotated[float, Field(gt=0)]
     """Largest norm of the gradient."""
+    gradient_bits: Annotated[int, Field(ge=4, le=52)] | None
+    """Bits kept of a gradient, so that float64 runs on other processors do not part. Null: all."""
     dead_after_steps: Annotated[int, Field(gt=0)]
     """A latent is dead after this many steps without firing."""
     init_rows: Annotated[int, Field(gt=0)]

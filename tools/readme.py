@@ -1,0 +1,140 @@
+"""Write what the two README.md take from elsewhere: `python tools/readme.py`.
+
+The tree has one line per file, from the first line of its docstring; the tables are those of the metrics files.
+"""
+
+import ast
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+MODEL_CARD = ROOT / "models/tiny-instruct/README.md"
+TOLD = {
+    "evaluate.normalized_mse": "fraction of variance unexplained (FVU) on test texts",
+    "evaluate.normalized_mse_varying": "the same without tokens whose whole prefix is the same in all chats",
+    "evaluate.l0": "latents active per token",
+    "evaluate.reconstruction_mse": "mean squared error per number",
+    "evaluate.dead_latent_fraction": "latents that fire on no test token",
+    "evaluate.ultra_dense_latent_fraction": "latents that fire on more than a tenth of the tokens",
+    "evaluate.label_auroc": "mean over the 45 actions of the AUROC of one latent, chosen on validation texts",
+    "evaluate.examples": "test texts",
+    "evaluate.rows": "their tokens",
+    "train.best_epoch": "epoch whose weights were kept",
+}
+"""The metrics of the README's table."""
+TURNS = {
+    "user": "the user's turn",
+    "assistant": "the assistant's turn",
+    "write_user": "a request, in the user's turn",
+    "write_assistant": "the text asked for, in the assistant's turn",
+    "name_user": "a text, in the user's turn",
+    "name_assistant": "its action, in the assistant's turn",
+}
+OTHERS = {
+    "Makefile": "repro, test, check, format: each sets up what it needs",
+    "dvc.yaml": "the stages: what each reads, tracks and makes",
+    "params.yaml": "every knob, explained",
+    "dvc.lock": "which inputs made which outputs, by their hashes",
+    "requirements.txt": "what the pipeline runs on, pinned",
+    "requirements-dev.txt": "what tests and checks need besides",
+    "constraints.txt": "the versions of all that those need in turn",
+    "pyproject.toml": "settings of ruff, basedpyright, pytest and import-linter",
+    "data/raw/cognitive_actions.jsonl": "the embedded corpus, 7,000 texts",
+    "models/tiny-instruct/README.md": "the embedded model: what it can do, in numbers",
+    "models/tiny-instruct/recipe/dvc.yaml": "how it was trained: a DVC repository of its own",
+    "models/HUB_MODEL/config.json": "what model.files points at where the model comes from the hub",
+    "docs/metrics.md": "what each metric means",
+    "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
+    "tools/cognitive_actions/actions.yaml": "sixteen things that somebody does who performs each action",
+    "tools/cognitive_actions/domains.yaml": "topics, people and scenes of each domain",
+    "tools/cognitive_actions/frames.yaml": "triggers, feelings, beginnings and styles",
+    "tests/recorded/hypothesaes_2_0_1.json": "one training step of HypotheSAEs in eight settings",
+}
+
+
+def describe() -> Iterator[tuple[str, str]]:
+    """Yield every file that has a line: path from the root, and what it is."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in sorted(set(listed.stdout.split("\n")), key=lambda name: (name.rpartition("/")[0], name)):
+        path = ROOT / name
+        if name in OTHERS:
+            yield name, OTHERS[name]
+        elif path.suffix == ".py" and path.exists() and (told := _first_line(path)):
+            yield name, told
+        elif name.startswith("presets/"):
+            yield name, path.read_text(encoding="utf-8").split("\n")[0].removeprefix("# ").rstrip(".")
+
+
+def draw() -> str:
+    """Draw the tree: each folder once, its files below it."""
+    lines: list[str] = []
+    folder = ""
+    for name, told in describe():
+        parent, _, base = name.rpartition("/")
+        if parent != folder:
+            folder = parent
+            lines.append(f"{folder}/")
+        lines.append(f"{'  ' * bool(parent)}{base:<26} {told}")
+    return "```\n" + "\n".join(lines) + "\n```\n"
+
+
+def tabulate() -> str:
+    """Make the table of the default's metrics."""
+    known: dict[str, float] = {}
+    for path in sorted((ROOT / "metrics").glob("*.json")):
+        for prefix, values in json.loads(path.read_text(encoding="utf-8")).items():
+            known |= {f"{prefix}.{key}": value for key, value in values.items()}
+    rows = (f"| `{key}` | {known[key]:,} | {told} |" for key, told in TOLD.items())
+    return "\n".join(["| metric | value | what it is |", "|---|---|---|", *rows]) + "\n"
+
+
+def tabulate_model() -> str:
+    """Make the table of the embedded model's measures."""
+    found = json.loads((MODEL_CARD.parent / "recipe/metrics.json").read_text(encoding="utf-8"))
+    ours, trigram = found["perplexity"], found["trigram_perplexity"]
+    rows = [
+        ["perplexity per token", "model", "trigram"],
+        ["---"] * 3,
+        *([told, f"{ours[turn]:.3f}", f"{trigram[turn]:.3f}"] for turn, told in TURNS.items()),
+    ]
+    writing = found["writing"]
+    facts = [
+        ("texts written on request whose action the classifier recognises", writing["recognised"]),
+        (
+            "the classifier's own score on texts of the corpus that it did not learn from",
+            found["classifier"]["held_out"],
+        ),
+        ("texts written that follow the generator's grammar from the first word to the last", writing["grammatical"]),
+        ("held-out texts whose action it names", found["naming"]["right"]),
+    ]
+    shares = [["share of", "value"], ["---"] * 2, *([told, f"{value:.1%}"] for told, value in facts)]
+    return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in table) for table in (rows, shares)) + "\n"
+
+
+def insert(text: str) -> str:
+    """Put each block of a README between its marks."""
+    for name, make in (("tree", draw), ("metrics", tabulate), ("measures", tabulate_model)):
+        begin, end = f"<!-- {name}: made by tools/readme.py -->\n", f"<!-- end of {name} -->\n"
+        if begin in text:
+            before, rest = text.split(begin)
+            text = before + begin + make() + end + rest.split(end)[1]
+    return text
+
+
+def _first_line(path: Path) -> str:
+    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return told.split("\n")[0].split(": `")[0].rstrip(".")
+
+
+if __name__ == "__main__":
+    for path in (README, MODEL_CARD):
+        path.write_text(insert(path.read_text(encoding="utf-8")), encoding="utf-8")
