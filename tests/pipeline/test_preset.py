@@ -118,18 +118,18 @@ def test_presets_set_the_same_keys_so_that_one_may_follow_another(here):
 
 
 def test_comments_and_order_stay_and_what_is_not_named_stays(here):
-    name = write_preset(here, "sae:\n  M: 64\n  K: 4\n  matryoshka:\ntrain:\n  lr: 5e-5\nextract:\n  layers: [1, 2]\n")
+    name = write_preset(here, "sae:\n  M: 64\n  K: 4\n  matryoshka:\ntrain:\n  lr: 5e-5\nextract:\n  layers: [1, 5]\n")
     before, had = load_params(), comments(here / "params.yaml")
     changes = apply_preset(name)
     after = load_params()
     assert comments(here / "params.yaml") == had
     assert [list(section) for section in after.values()] == [list(section) for section in before.values()]
     assert {change.line() for change in changes} == {
-        "sae.M: 256 → 64",
+        "sae.M: 512 → 64",
         "sae.K: 8 → 4",
-        "sae.matryoshka: [64, 256] → null",
-        "train.lr: 0.0005 → 5e-05",
-        "extract.layers: [2] → [1, 2]",
+        "sae.matryoshka: [128, 512] → null",
+        "train.lr: 0.001 → 5e-05",
+        "extract.layers: [5] → [1, 5]",
     }
     for change in changes:
         before[change.section][change.key] = change.new
@@ -142,7 +142,7 @@ def test_a_change_and_its_opposite_give_the_same_bytes(here):
         here, "sae: {matryoshka: }\ndata: {max_examples: 3}\nextract: {template_kwargs: {a: b}}\n", "a"
     )
     back = write_preset(
-        here, "sae: {matryoshka: [64, 256]}\ndata: {max_examples: }\nextract: {template_kwargs: {}}\n", "b"
+        here, "sae: {matryoshka: [128, 512]}\ndata: {max_examples: 2500}\nextract: {template_kwargs: {}}\n", "b"
     )
     apply_preset(there)
     assert (here / "params.yaml").read_bytes() != original
@@ -176,8 +176,8 @@ HOSTILE = {
     "section is a number": ("sae: 5\n", "sae must be a mapping"),
     "section is empty": ("sae:\n", "sae must be a mapping"),
     "wrong type": ("sae:\n  K: eight\n", "sae.K must be a whole number, found 'eight'"),
-    "broken rule": ("sae:\n  K: 512\n", "sae.K must not exceed sae.M=256"),
-    "rule between sections": ("sae:\n  layer: 1\n", "sae.layer is 1, but extract.layers is [2]"),
+    "broken rule": ("sae:\n  K: 513\n", "sae.K must not exceed sae.M=512"),
+    "rule between sections": ("sae:\n  layer: 1\n", "sae.layer is 1, but extract.layers is [5]"),
     "layer beyond the model": ("sae:\n  layer: 9\nextract:\n  layers: [9]\n", "layer 9 does not exist"),
     "model nowhere": ("model:\n  name: nowhere\n", "model.files is 'models/tiny-instruct'"),
     "revision of a local model": ("model:\n  revision: main\n", "model.revision must be null"),
