@@ -169,7 +169,7 @@ def test_the_test_splits_own_texts_give_the_latents_of_the_stored_activations(cl
     done = command(clone, "data/prepared/test.jsonl", "--format", "parquet")
     assert done.returncode == 0, done.stderr
     assert "made, which is not what params.yaml says: extract.max_length=512 (not 9), sae.K=4 (not 6)" in done.stderr
-    tokens, examples = tables(clone.root / "annotations/test")
+    tokens, examples = tables(clone.root / "annotations/test.jsonl")
     stored = dict(np.load(clone.root / "data/activations/layer_2/test/shard-00000.npz"))
     sae = load_sae(clone.root / "models/sae").double()
     with torch.no_grad():

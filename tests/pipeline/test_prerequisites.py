@@ -82,7 +82,7 @@ def test_several_failures_are_all_shown(here, monkeypatch):
 def test_a_wrong_value_is_told_and_the_stages_too(here, monkeypatch):
     edit(monkeypatch, **{"sae.K": 0})
     assert failures(survey().findings) == ["params.yaml"]
-    edit(monkeypatch, **{"extract.layers": [3, 9]})
+    edit(monkeypatch, **{"extract.layers": [5, 9]})
     found = named(survey().findings)
     assert "layer 9 does not exist" in found["params.yaml"].found
     assert failures(list(found.values())) == ["params.yaml"]
