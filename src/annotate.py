@@ -2,7 +2,7 @@
 
 Reads what data.path may be, a .txt file of one text a line, or `-` for such lines from standard input. Writes into
 annotations/<name of FILE, suffix and all>, or --out: `tokens` (a row per token and active latent), `examples` (a row
-per example and latent, over the kinds of tokens the SAE was trained on), bad_lines.txt and a manifest.
+per example and latent, over its content), bad_lines.txt and a manifest.
 
 The model, the chat template and the layer are those that the SAE was trained with, whatever params.yaml says now;
 params.yaml gives the names of fields, what to do with bad lines, and the device.

@@ -19,6 +19,7 @@ import fast_sae.annotation.annotate as module
 from fast_sae.annotation.annotate import Annotation, Options, annotate_file
 from fast_sae.annotation.incoming import DataFile
 from fast_sae.annotation.origin import read_origin
+from fast_sae.chat.kinds import Kind
 from fast_sae.errors import DataError, ModelError, UserError
 from fast_sae.sae.checkpoint import load_sae
 
@@ -179,9 +180,9 @@ def test_the_test_splits_own_texts_give_the_latents_of_the_stored_activations(cl
     found[starts[tokens["example"]] + tokens["position"], tokens["latent"]] = tokens["activation"]
     np.testing.assert_array_equal(found, wanted)
     assert stored["example_ids"][tokens["example"]].tolist() == tokens["id"].tolist()
-    trained = stored["kind"] != 0
+    said = stored["kind"] == Kind.CONTENT
     for row in examples.itertuples():
-        own = wanted[trained & (stored["example"] == row.example), row.latent]
+        own = wanted[said & (stored["example"] == row.example), row.latent]
         assert row.max_activation == own.max()
         assert row.mean_activation == pytest.approx(own.mean(), rel=1e-12)
         assert row.tokens_fired == (own > 0).sum()

@@ -20,7 +20,7 @@ def test_model_template_layer_and_kinds_are_those_of_the_manifest(tmp_path):
         "model.dtype": "float32",
     }
     origin = read_origin(save_origin(tmp_path / "sae", sections=sections))
-    assert origin.kinds == (Kind.CONTENT,)
+    assert origin.kinds == origin.said_kinds == (Kind.CONTENT,)
     assert origin.sae.b_dec.dtype == torch.float32
     assert (origin.extract.layers, origin.extract.max_length, origin.model.dtype) == ((2,), 77, "float32")
     assert origin.folder == tmp_path / "sae"
@@ -55,3 +55,11 @@ def test_a_manifest_that_does_not_tell_is_refused_in_one_line(tmp_path, section,
     with pytest.raises(ArtifactError, match="does not tell what made the SAE") as told:
         read_origin(path.parent)
     assert "\n" not in str(told.value)
+
+
+def test_content_is_what_is_said_unless_it_was_not_trained_on(tmp_path):
+    def origin(*kinds: str):
+        return read_origin(save_origin(tmp_path / "_".join(kinds), sections={"train.kinds": [*kinds]}))
+
+    assert origin("scaffold", "role_name", "content", "end_of_turn").said_kinds == (Kind.CONTENT,)
+    assert origin("scaffold").said_kinds == (Kind.SCAFFOLD,)

@@ -92,7 +92,7 @@ def annotate_file(file: DataFile, origin: Origin, options: Options, runtime: Run
             incoming = render_each(file.examples(), renderer, again.bad_lines.append)
             for annotated in annotator.annotate(again.count(incoming), progress.update):
                 by_token = token_table(annotated, decode, options.top)
-                by_example = example_table(annotated, decode, origin.kinds, options.top)
+                by_example = example_table(annotated, decode, origin.said_kinds, options.top)
                 tables.tokens.write_table(by_token)
                 tables.examples.write_table(by_example)
                 written.add([*annotated.incoming], by_token, by_example)

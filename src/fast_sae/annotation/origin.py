@@ -40,6 +40,14 @@ class Origin:
     manifest: Manifest
 
     @property
+    def said_kinds(self) -> tuple[int, ...]:
+        """Content alone, if it was trained on: what the template writes is the same in every example.
+
+        Its activations are often the largest, and would head the list of every text.
+        """
+        return (int(Kind.CONTENT),) if Kind.CONTENT in self.kinds else self.kinds
+
+    @property
     def folder(self) -> Path:
         """Where the SAE lies."""
         return self.manifest.path.parent

@@ -82,14 +82,14 @@ def token_table(annotated: Annotated, decode: Decode, top: int | None = None) ->
 def example_table(annotated: Annotated, decode: Decode, kinds: tuple[int, ...], top: int | None = None) -> pa.Table:
     """Tell each latent that fires on an example, the strongest of an example first.
 
-    Only tokens of the kinds that the SAE was trained on count here, as in evaluation: what fires on others, such as
-    the begin-of-text token, was never fitted. The mean is over all of these tokens, the silent ones as 0; the position
+    Only tokens of the given kinds count here: what fires on the begin-of-text token was never fitted, and what fires on
+    the template's words fires in every text. The mean is over all of these tokens, the silent ones as 0; the position
     of the maximum is the first one.
 
     Args:
         annotated: Some examples.
         decode: Gives the text of tokens.
-        kinds: Kinds of tokens that the SAE was trained on.
+        kinds: Kinds of tokens that count.
         top: Latents kept of one example, the strongest by their maximum; None for all.
     """
     trained: Bool[np.ndarray, " row"] = np.isin(annotated.kind, kinds)
