@@ -36,7 +36,7 @@ PAPER = {  # FAST's layers; SAELens' blocks.L.hook_resid_post is hidden_states[L
 
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
-    """A folder with params.yaml, a model of 4 blocks and no presets."""
+    """A folder with params.yaml, the embedded model and no presets."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     shutil.copytree(
         ROOT / "models/tiny-instruct",
