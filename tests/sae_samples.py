@@ -4,7 +4,10 @@ import torch
 
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.build import build_sae
-from fast_sae.sae.settings import SAESettings
+from fast_sae.sae.settings import ARCHITECTURES, SAESettings
+
+PENALTY = {"coefficient": None, "warmup_steps": 0, "steer_rate": 0.03}
+"""λ steered to sae.K."""
 
 
 def sae_settings(**overrides: object) -> SAESettings:
@@ -19,6 +22,9 @@ def sae_settings(**overrides: object) -> SAESettings:
         "aux_coef": 1 / 32,
         "multi_k": None,
         "multi_coef": 1 / 8,
+        "subtract_b_dec": True,
+        "standard": PENALTY,
+        "jumprelu": PENALTY | {"bandwidth": 0.5, "initial_threshold": 0.1},
     } | overrides
     return SAESettings.model_validate(SAESettings.arrange(section), strict=False)
 
@@ -40,7 +46,7 @@ class FixedDead:
     def __init__(self, dead: torch.Tensor) -> None:
         self.dead = dead
 
-    def observe(self, latents: torch.Tensor) -> torch.Tensor:
+    def after(self, fired: torch.Tensor) -> torch.Tensor:
         return self.dead
 
 
@@ -56,3 +62,7 @@ class Rows:
 
     def __iter__(self):
         return iter(self.x.split(self.portion))
+
+
+STEERED = [name for name in ARCHITECTURES if build_sae(4, sae_settings(architecture=name)).coefficient]
+"""Architectures with a penalty."""

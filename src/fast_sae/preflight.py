@@ -72,9 +72,9 @@ def check(params: Section) -> Json:
     for broken in _broken_model_rules(parsed, config, n_blocks):
         raise ParamsError(f"{PARAMS}: {broken}")
     if parsed.sae.options:
-        from fast_sae.sae.build import architecture_module  # loads torch: seconds, and most have no options
+        from fast_sae.sae.build import parse_options  # loads torch: seconds, and most have no options
 
-        architecture_module(parsed.sae)
+        parse_options(parsed.sae)
     return {"model": {"blocks": n_blocks, "d_in": d_in}}
 
 

@@ -69,7 +69,7 @@ def test_the_same_latents_fire_and_the_same_are_dead(case):
     sae, counter = ours(case)
     x = tensor(case["x"])
     assert torch.allclose(sae.activate_in_training(sae.pre_activations(x)), tensor(case["latents"]), rtol=1e-12)
-    sae.loss(x, Step(0, counter))
+    counter.observe(sae.loss(x, Step(0, counter)).fired)
     assert counter.steps_silent.tolist() == case["steps_silent_after"]
 
 

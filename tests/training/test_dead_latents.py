@@ -2,14 +2,18 @@ import torch
 
 from fast_sae.training.dead_latents import DeadLatentCounter
 
-SILENT = torch.zeros(3, 4)
+SILENT = torch.zeros(4, dtype=torch.bool)
 
 
 def fired(*latents):
-    """A batch of three rows in which these latents fire in the second row."""
-    batch = SILENT.clone()
-    batch[1, list(latents)] = 0.5
-    return batch
+    """These of four latents fired."""
+    return SILENT.index_fill(0, torch.tensor(latents), True)
+
+
+def observed(found, marked):
+    """Count a step, and tell who is dead after it."""
+    found.observe(marked)
+    return found.dead.tolist()
 
 
 def counter(dead_after):
@@ -22,7 +26,7 @@ def test_nothing_is_dead_before_training():
 
 def test_a_latent_is_dead_after_more_than_the_given_steps_of_silence():
     found = counter(2)
-    dead = [found.observe(fired(0)).tolist() for _ in range(4)]
+    dead = [observed(found, fired(0)) for _ in range(4)]
     assert dead == [[False] * 4, [False] * 4, [False, True, True, True], [False, True, True, True]]
 
 
@@ -30,17 +34,10 @@ def test_one_firing_row_brings_a_latent_back_and_its_count_starts_anew():
     found = counter(2)
     for _ in range(5):
         found.observe(SILENT)
-    assert found.observe(fired(3)).tolist() == [True, True, True, False]
-    assert found.observe(SILENT).tolist() == [True, True, True, False]
-    assert found.observe(SILENT).tolist() == [True, True, True, False]
-    assert found.observe(SILENT).tolist() == [True] * 4
-
-
-def test_zero_is_no_firing_and_neither_is_less():
-    found = counter(1)
-    for _ in range(2):
-        found.observe(torch.tensor([[0.0, -1.0, 1e-30, 1.0]]))
-    assert found.dead.tolist() == [True, True, False, False]
+    assert observed(found, fired(3)) == [True, True, True, False]
+    assert observed(found, SILENT) == [True, True, True, False]
+    assert observed(found, SILENT) == [True, True, True, False]
+    assert observed(found, SILENT) == [True] * 4
 
 
 def test_looking_at_the_dead_counts_nothing():
@@ -51,16 +48,16 @@ def test_looking_at_the_dead_counts_nothing():
     assert found.steps_silent.tolist() == [1] * 4
 
 
-def test_a_step_is_a_batch_of_any_size():
-    found = counter(2)
-    for rows in (1, 500, 7):
-        found.observe(torch.zeros(rows, 4))
-    assert found.steps_silent.tolist() == [3] * 4
-
-
-def test_what_was_told_dead_does_not_change_with_the_next_step():
+def test_what_would_be_dead_after_a_step_is_told_without_counting_it():
     found = counter(1)
     found.observe(SILENT)
-    told = found.observe(SILENT)
-    found.observe(fired(0, 1, 2, 3))
-    assert told.tolist() == [True] * 4
+    assert found.after(fired(2)).tolist() == [True, True, False, True]
+    assert found.steps_silent.tolist() == [1] * 4
+
+
+def test_forgiven_latents_start_anew_and_the_others_go_on():
+    found = counter(1)
+    for _ in range(3):
+        found.observe(SILENT)
+    found.forgive(fired(1))
+    assert found.steps_silent.tolist() == [3, 0, 3, 3]

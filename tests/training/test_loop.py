@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from sae_samples import sae_settings
+from sae_samples import STEERED, sae_settings
 from samples import array_source
 
 from fast_sae.errors import ArtifactError
 from fast_sae.runtime import RuntimeSettings
+from fast_sae.sae.settings import ARCHITECTURES
 from fast_sae.training import loop
-from fast_sae.training.loop import Validation, train_sae, validate
+from fast_sae.training.centre import CENTRES
+from fast_sae.training.loop import train_sae
 from fast_sae.training.settings import TrainSettings
+from fast_sae.training.validation import Validation, validate
 
 RUNTIME = RuntimeSettings(device="cpu", extract_batch_tokens=64, sae_batch_rows=50)
 
@@ -21,12 +24,21 @@ def settings(**overrides: object) -> TrainSettings:
     section = {
         "kinds": ["content"],
         "batch_size": 32,
+        "loss": "nmse",
+        "normalise_input": "none",
+        "init_b_dec": "median",
+        "init_encoder": "tied",
         "lr": 0.01,
+        "schedule": "constant",
+        "lr_end": None,
+        "lr_warmup_steps": 0,
+        "lr_decay_steps": 0,
         "epochs": 4,
         "patience": 2,
         "clip": 1.0,
         "gradient_bits": None,
         "dead_after_steps": 5,
+        "resample_every": None,
         "init_rows": 1000,
         "dtype": "float64",
         "log_every": 3,
@@ -51,7 +63,7 @@ def trained(sae: dict | None = None, **overrides: object):
     return train_sae(sae_settings(**(sae or {})), settings(**overrides), train, validation, RUNTIME)
 
 
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in STEERED])
 def test_training_reconstructs_better_than_it_started(architecture):
     run = trained({"architecture": architecture, "matryoshka": [6, 12]}, epochs=15)
     losses = run.history._curves["validation_loss"]
@@ -84,11 +96,10 @@ def test_validation_advances_no_dead_counter(monkeypatch):
     seen = []
     original = loop.DeadLatentCounter.observe
     monkeypatch.setattr(
-        loop.DeadLatentCounter, "observe", lambda self, latents: seen.append(len(latents)) or original(self, latents)
+        loop.DeadLatentCounter, "observe", lambda self, fired: seen.append(fired) or original(self, fired)
     )
     run = trained(epochs=2)
-    assert sum(seen) == 2 * 300
-    assert len(seen) == run.metrics["steps"]
+    assert len(seen) == run.metrics["steps"] == 2 * 10
 
 
 def test_batchtopk_keeps_k_latents_on_validation_after_it_is_saved(tmp_path):
@@ -144,15 +155,82 @@ def test_activations_that_are_all_equal_are_told():
         train_sae(sae_settings(), settings(), equal, equal, RUNTIME)
 
 
-def test_the_decoder_bias_starts_from_the_median_of_the_trained_rows():
-    x = rows(101, 5)
-    batches = loop.RowBatches(source(x), np.arange(101), 8, torch.float64, torch.device("cpu"))
-    median = np.median(x.astype(np.float64), axis=0)
-    assert np.allclose(loop._median(batches, settings()).numpy(), median)
-    assert not np.allclose(loop._median(batches, settings(init_rows=10)).numpy(), median)
+@pytest.mark.parametrize("init", ["median", "geometric_median", "mean", "zero"])
+def test_the_decoder_bias_starts_from_the_trained_rows(init, monkeypatch):
+    started = []
+    original = loop.SparseAutoencoder.initialise
+
+    def spy(self, b_dec, generator, *, tied):
+        started.append(b_dec.double())
+        original(self, b_dec, generator, tied=tied)
+
+    monkeypatch.setattr(loop.SparseAutoencoder, "initialise", spy)
+    trained(epochs=1, init_b_dec=init)
+    trained(epochs=1, init_b_dec=init, init_rows=10)
+    x = torch.from_numpy(rows(300, 1)).double()
+    assert torch.allclose(started[0], CENTRES[init](x), rtol=1e-12)
+    assert torch.equal(started[0], started[1]) == (init == "zero")
 
 
-@pytest.mark.parametrize("architecture", ["topk", "batchtopk"])
+def test_an_sae_trained_on_scaled_rows_takes_raw_ones():
+    run = trained({"architecture": "batchtopk"}, epochs=8, normalise_input="rms")
+    x = torch.from_numpy(rows(100, 2)).double()
+    with torch.no_grad():
+        fvu = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
+    assert fvu.item() == pytest.approx(run.metrics["validation_loss"], rel=1e-9)
+    assert (run.sae.encode(x) > 0).sum().item() / 100 == pytest.approx(run.metrics["validation_l0"])
+
+
+def test_the_scale_of_the_data_changes_nothing_once_rows_are_scaled():
+    """Two runs on the same rows in other units end at the same FVU."""
+    found = []
+    for unit in (1.0, 1024.0):
+        train, validation = source(rows(300, 1) * unit), source(rows(100, 2) * unit)
+        run = train_sae(sae_settings(), settings(normalise_input="rms", epochs=3), train, validation, RUNTIME)
+        found.append(run.metrics["validation_loss"])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_the_learning_rate_follows_its_schedule(monkeypatch):
+    used = []
+    original = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self, *a: used.append(self.param_groups[0]["lr"]) or original(self, *a)
+    )
+    trained(epochs=2, patience=9, schedule="linear", lr_end=0.001, lr_warmup_steps=4, lr_decay_steps=5)
+    assert len(used) == 20
+    assert used[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert used[4] == pytest.approx(0.01)
+    assert used[-1] < used[-5] < used[6] < used[5]
+
+
+def test_dead_latents_are_resampled_and_the_metrics_say_how_many():
+    sae = {"M": 40, "K": 1, "aux_k": 0}
+    run = trained(sae, patience=12, resample_every=25, dead_after_steps=10, log_every=1)
+    left = trained(sae, patience=12, dead_after_steps=10, log_every=1)
+    assert run.metrics["resampled_latents"] > 0
+    assert "resampled_latents" not in left.metrics
+    dead, left_dead = (dict(r.history._curves["dead_fraction"]) for r in (run, left))
+    assert dead[24] == left_dead[24] > 0
+    assert (dead[25], left_dead[25] > 0) == (0, True)
+
+
+def test_without_the_wanted_l0_the_nearest_weights_are_kept_and_that_is_said(monkeypatch, capsys):
+    told = iter([Validation(0.2, 9.0), Validation(0.5, 5.0), Validation(0.1, 7.0)])
+    monkeypatch.setattr(loop, "validate", lambda sae, batches: next(told))
+    run = trained({"architecture": "standard"}, epochs=3, patience=1)
+    assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (2, 3)
+    assert "L0 on validation is 5, not the sae.K=3 that λ was steered to" in capsys.readouterr().err
+
+
+def test_at_the_wanted_l0_the_least_loss_counts_and_patience_begins(monkeypatch):
+    told = iter([Validation(0.1, 9.0), Validation(0.5, 3.0), Validation(0.4, 3.05), Validation(0.2, 3.5)])
+    monkeypatch.setattr(loop, "validate", lambda sae, batches: next(told))
+    run = trained({"architecture": "jumprelu"}, epochs=9, patience=1)
+    assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (3, 4)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_row_left_over_does_not_spoil_the_weights(architecture):
     """A batch of one row has no variance, by which the loss divides."""
     train, validation = source(rows(32 * 9 + 1, 1)), source(rows(100, 2))

@@ -4,7 +4,7 @@ import importlib
 from types import ModuleType
 
 from fast_sae.errors import ParamsError
-from fast_sae.params import parse_section
+from fast_sae.params import Settings, parse_section
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.settings import ARCHITECTURES, SAESettings
 
@@ -16,18 +16,22 @@ def build_sae(d_in: int, settings: SAESettings) -> SparseAutoencoder:
         d_in: Width of the activations it reads.
         settings: The `sae` section.
     """
-    return architecture_module(settings).Architecture(d_in, settings)
+    module = _architecture_module(settings)
+    return module.Architecture(d_in, settings, parse_options(settings))
 
 
-def architecture_module(settings: SAESettings) -> ModuleType:
-    """Import the architecture's file, and parse the sub-section that only it reads.
+def parse_options(settings: SAESettings) -> Settings:
+    """Parse the sub-section that only the chosen architecture reads.
 
     Raises:
         ParamsError: if there is no such file, or the sub-section does not parse.
     """
+    name = f"sae.{settings.architecture}"
+    return parse_section({name: settings.options}, name, _architecture_module(settings).Options)
+
+
+def _architecture_module(settings: SAESettings) -> ModuleType:
     name = settings.architecture
     if name not in ARCHITECTURES:
         raise ParamsError(f"sae.architecture must be one of {', '.join(ARCHITECTURES)}, found {name!r}")
-    module = importlib.import_module(f"fast_sae.sae.architectures.{name}")
-    parse_section({f"sae.{name}": settings.options}, f"sae.{name}", module.Options)
-    return module
+    return importlib.import_module(f"fast_sae.sae.architectures.{name}")

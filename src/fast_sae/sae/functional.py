@@ -1,10 +1,13 @@
 """The stateless mathematics that the architectures share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+ReconstructionLoss = Callable[[Float[Tensor, "batch d_in"], Float[Tensor, "batch d_in"]], Float[Tensor, ""]]
+"""Compares a prediction with its target."""
 
 
 def top_k(pre: Float[Tensor, "batch M"], k: int) -> Float[Tensor, "batch M"]:
@@ -39,6 +42,19 @@ def normalized_mse(prediction: Float[Tensor, "batch d_in"], target: Float[Tensor
     return (prediction - target).square().sum() / (target - target.mean(0)).square().sum()
 
 
+def summed_squared_error(
+    prediction: Float[Tensor, "batch d_in"], target: Float[Tensor, "batch d_in"]
+) -> Float[Tensor, ""]:
+    """Mean over the batch of the squared error summed over dimensions: E‖prediction − target‖².
+
+    The loss that the λ of an L1 or L0 penalty is published for (FAST, arXiv:2506.07691; SAELens).
+
+    >>> summed_squared_error(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [1.0, 1.0]]))
+    tensor(5.)
+    """
+    return (prediction - target).square().sum() / len(target)
+
+
 def prefix_reconstructions(
     latents: Float[Tensor, "batch M"],
     W_dec: Float[Tensor, "M d_in"],
@@ -64,10 +80,12 @@ def aux_k_loss(
     k: int,
     W_dec: Float[Tensor, "M d_in"],
     error: Float[Tensor, "batch d_in"],
+    *,
+    loss: ReconstructionLoss = normalized_mse,
 ) -> Float[Tensor, ""]:
-    """Normalised error of the k most active dead latents in reconstructing what the living ones left over.
+    """Error of the k most active dead latents in reconstructing what the living ones left over.
 
-    Equation: NMSE(W_dec · top_k(pre over dead latents), error), Gao et al. 2024 (arXiv:2406.04093, appendix A.2), with
+    Equation: loss(W_dec · top_k(pre over dead latents), error), Gao et al. 2024 (arXiv:2406.04093, appendix A.2), with
     the normalisation of HypotheSAEs. The error is detached, so that only dead latents learn from this term.
 
     Differs from HypotheSAEs: with no dead latent the term is 0, where theirs adds a constant of about 1 that has no
@@ -79,12 +97,13 @@ def aux_k_loss(
         k: Dead latents used for one row, at most as many as are dead.
         W_dec: The decoder.
         error: x − x̂, detached.
+        loss: What measures it, the same as for the reconstruction itself.
     """
     if not bool(dead.any()):
         return pre.new_zeros(())
     candidates = pre[:, dead]
     latents = top_k(candidates, min(k, candidates.shape[1]))
-    return normalized_mse(latents @ W_dec[dead], error)
+    return loss(latents @ W_dec[dead], error)
 
 
 def round_to_bits(x: Float[Tensor, "*shape"], bits: int, dim: int | tuple[int, ...]) -> Float[Tensor, "*shape"]:

@@ -24,7 +24,7 @@ class SAESettings(Settings):
     M: Annotated[int, Field(gt=0)]
     """Latents in all."""
     K: Annotated[int, Field(gt=0)]
-    """Latents active per token (for some architectures, on average)."""
+    """Latents active per token: at most (topk), on average (batchtopk), or as the L0 that λ is steered to."""
     matryoshka: tuple[Annotated[int, Field(gt=0)], ...] | None
     """Nested dictionary sizes, rising, the last one M; the loss is the mean over them. Null: M alone."""
     aux_k: Annotated[int, Field(ge=0)] | None
@@ -35,6 +35,8 @@ class SAESettings(Settings):
     """Latents of an additional, less sparse reconstruction; HypotheSAEs suggests 4K. Null: none."""
     multi_coef: Annotated[float, Field(ge=0)]
     """Weight of that term."""
+    subtract_b_dec: bool
+    """Whether the encoder reads x − b_dec, as HypotheSAEs has it, or x, as FAST (arXiv:2506.07691) has it."""
     options: dict[str, object]
     """The sub-section named as the architecture, which parses it itself."""
 

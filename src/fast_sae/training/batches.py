@@ -19,11 +19,21 @@ class RowBatches:
     """Some rows of a source in portions; satisfies `fast_sae.sae.base.Batches`."""
 
     source: ActivationSource
-    index: Int[np.ndarray, " row"]
-    """The rows, by their number in the split."""
+    kinds: tuple[int, ...]
     batch_rows: int
     dtype: torch.dtype
     device: torch.device
+    scale: float = 1.0
+
+    @property
+    def index(self):
+        return np.flatnonzero(np.isin(self.source.kind, self.kinds))
+
+    def sample(self, n, seed):
+        index = self.index
+        if len(index) > n:
+            index = np.sort(np.random.default_rng(seed).choice(index, n, replace=False))
+        return torch.from_numpy(self.source.take(index)).to(self.device, self.dtype)
 
     @property
     def rows(self) -> int:
@@ -48,7 +58,8 @@ class RowBatches:
             end = at + gathered
             end = len(index) if len(index) - end <= 1 else end
             taken = self.source.take(index[at:end])
-            yield from torch.from_numpy(taken).to(self.device, self.dtype).split(_portions(end - at, self.batch_rows))
+            x = torch.from_numpy(taken).to(self.device, self.dtype)
+            yield from (x if self.scale == 1 else x * self.scale).split(_portions(end - at, self.batch_rows))
             at = end
 
 

@@ -1,4 +1,4 @@
-"""The training loop: HypotheSAEs' recipe, with the weights of the best epoch kept.
+"""The training loop: HypotheSAEs' recipe by default, with the weights of the best epoch kept.
 
 It knows an architecture only by `loss`, `before_step`, `after_step` and `finalise`, and never asks which one it has.
 Train fits; validation stops and calibrates; nothing else is read.
@@ -7,7 +7,8 @@ Cost of one step: four dense products of batch · d_in · M multiplications (enc
 """
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,17 +16,24 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from fast_sae.activations.source import ActivationSource, trainable
+from fast_sae.activations.source import ActivationSource
 from fast_sae.errors import ArtifactError
-from fast_sae.progress import progress_bar
+from fast_sae.progress import progress_bar, say
 from fast_sae.runtime import RuntimeSettings
-from fast_sae.sae.base import Batches, Loss, SparseAutoencoder, Step
+from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
+from fast_sae.sae.functional import ReconstructionLoss, normalized_mse, summed_squared_error
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.batches import RowBatches
+from fast_sae.training.centre import CENTRES, unit_scale
 from fast_sae.training.dead_latents import DeadLatentCounter
 from fast_sae.training.history import History
+from fast_sae.training.resampling import resample
 from fast_sae.training.settings import TrainSettings
+from fast_sae.training.validation import Validation, validate
+
+_LOSSES: Mapping[str, ReconstructionLoss] = {"nmse": normalized_mse, "sse": summed_squared_error}
+"""The values of train.loss."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +41,9 @@ class Trained:
     """The outcome of a run."""
 
     sae: SparseAutoencoder
-    """With the weights of the best epoch, calibrated."""
+    """With the weights of the best epoch, calibrated; it takes raw activations."""
     history: History
     metrics: dict[str, float | int]
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How an SAE does on validation data, by the rule of inference."""
-
-    loss: float
-    """Mean over the prefixes of the normalised MSE: ratio of sums over all rows."""
-    l0: float
-    """Mean number of active latents per row."""
 
 
 def train_sae(
@@ -56,12 +54,16 @@ def train_sae(
     runtime: RuntimeSettings,
 ) -> Trained:
     """Fit an SAE to the rows of `train` that `settings.kinds` names; stop and calibrate on those of `validation`."""
-    dtype, device = getattr(torch, settings.dtype), runtime.torch_device()
-    rows = RowBatches(train, _rows(train, settings, "train"), settings.batch_size, dtype, device)
-    held_out = RowBatches(validation, _rows(validation, settings, "validation"), runtime.sae_batch_rows, dtype, device)
+    dtype, device, kinds = getattr(torch, settings.dtype), runtime.torch_device(), settings.kind_numbers
+    rows = _some(RowBatches(train, kinds, settings.batch_size, dtype, device), settings, "train")
+    held_out = _some(RowBatches(validation, kinds, runtime.sae_batch_rows, dtype, device), settings, "validation")
+    sample = rows.sample(settings.init_rows, settings.seed)
+    scale = unit_scale(sample) if settings.normalise_input == "rms" else 1.0
     sae = build_sae(train.d_in, sae_settings).to(device, dtype)
-    sae.initialise(_median(rows, settings), torch.Generator().manual_seed(settings.seed))
-    return _Run(sae, settings, rows, held_out).fit()
+    generator = torch.Generator().manual_seed(settings.seed)
+    b_dec = CENTRES[settings.init_b_dec](sample * scale)
+    sae.initialise(b_dec, generator, tied=settings.init_encoder == "tied")
+    return _Run(sae, settings, replace(rows, scale=scale), replace(held_out, scale=scale)).fit()
 
 
 class _Run:
@@ -72,25 +74,32 @@ class _Run:
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=settings.lr)
+        self.rate = settings.learning_rate(settings.epochs * len(rows))
         self.dead = DeadLatentCounter(sae.settings.M, settings.dead_after_steps, sae.b_dec.device)
         self.history = History(settings.log_every)
         self.steps = 0
+        self.resampled = 0
 
     def fit(self) -> Trained:
-        best, best_weights, metrics = float("inf"), self.sae.state_dict(), {}
+        best, best_weights, metrics = (float("inf"), float("inf")), self.sae.state_dict(), {}
         epoch = best_epoch = 0
         with progress_bar("train", "step", self.settings.epochs * len(self.rows)) as progress:
-            while epoch < self.settings.epochs and epoch - best_epoch < self.settings.patience:
+            # patience counts only once L0 is what was asked for: before that, a sparser SAE is worse of necessity
+            while epoch < self.settings.epochs and (best[0] > 0 or epoch - best_epoch < self.settings.patience):
                 self._epoch(epoch, progress)
                 epoch += 1
                 self.sae.finalise(self.validation)
                 found = validate(self.sae, self.validation)
                 self.history.add_point("validation_loss", self.steps, _finite(found.loss, epoch))
-                if found.loss < best:
-                    best, best_epoch, best_weights = found.loss, epoch, copy.deepcopy(self.sae.state_dict())
-                    metrics = {"validation_loss": found.loss, "validation_l0": found.l0, **self._counts()}
+                reached = (self.sae.distance_from_target(found.l0), found.loss)
+                if reached < best:
+                    best, best_epoch, best_weights = reached, epoch, copy.deepcopy(self.sae.state_dict())
+                    metrics = self._metrics(found)
                 progress.set_postfix(epoch=epoch, best=best_epoch, validation_loss=f"{found.loss:.4f}", refresh=False)
         self.sae.load_state_dict(best_weights)
+        self.sae.take_raw_rows(self.rows.scale)
+        if best[0] > 0:
+            say(_off_target(metrics["validation_l0"], self.sae.settings.K))
         metrics |= {"epochs": epoch, "best_epoch": best_epoch, "steps": self.steps}
         return Trained(self.sae.eval(), self.history, metrics)
 
@@ -100,22 +109,40 @@ class _Run:
             progress.update()
 
     def _step(self, x: Tensor) -> None:
-        loss = take_step(
-            self.sae,
-            x,
-            Step(self.steps, self.dead),
-            self.optimiser,
-            clip=self.settings.clip,
-            gradient_bits=self.settings.gradient_bits,
-        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate.at(self.steps)
+        step = Step(self.steps, self.dead, _LOSSES[self.settings.loss])
+        settings = self.settings
+        loss = take_step(self.sae, x, step, self.optimiser, clip=settings.clip, gradient_bits=settings.gradient_bits)
+        self.dead.observe(loss.fired)
         self.steps += 1
-        dead = self.dead.dead.double().mean()
-        self.history.add(self.steps, {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": dead})
+        self._resample()
+        self._record(loss)
 
-    def _counts(self) -> dict[str, float | int]:
+    def _resample(self) -> None:
+        every = self.settings.resample_every
+        if not every or self.steps % every or not bool(self.dead.dead.any()):
+            return
+        seed = self.settings.seed + self.steps
+        x = self.rows.sample(self.settings.init_rows, seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.resampled += resample(self.sae, self.dead.dead, x * self.rows.scale, self.optimiser, generator)
+        self.dead.forgive(self.dead.dead)
+
+    def _record(self, loss: Loss) -> None:
+        values = {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": self.dead.dead.double().mean()}
+        if self.sae.coefficient:
+            values["sparsity_coefficient"] = self.sae.coefficient.value.clone()
+        self.history.add(self.steps, values)
+
+    def _metrics(self, found: Validation) -> dict[str, float | int]:
+        resampled = {"resampled_latents": self.resampled} if self.settings.resample_every else {}
         return {
+            "validation_loss": found.loss,
+            "validation_l0": found.l0,
             "dead_fraction": float(self.dead.dead.double().mean()),
             "dead_window_rows": self.settings.dead_after_steps * self.settings.batch_size,
+            **resampled,
         }
 
 
@@ -140,23 +167,22 @@ def take_step(
     if gradient_bits is not None:
         sae.round_gradients(gradient_bits)
     optimiser.step()
-    sae.after_step()
+    sae.after_step(loss, optimiser.param_groups[0]["lr"])
     return loss
 
 
-def _rows(source: ActivationSource, settings: TrainSettings, split: str) -> np.ndarray:
-    rows = np.flatnonzero(trainable(source, settings.kind_numbers))
-    if len(rows) == 0:
+def _some(rows: RowBatches, settings: TrainSettings, split: str) -> RowBatches:
+    """Refuse a split without a row to read."""
+    if rows.rows == 0:
         raise ArtifactError(f"the {split} activations hold no row of train.kinds {list(settings.kinds)}; add kinds")
     return rows
 
 
-def _median(rows: RowBatches, settings: TrainSettings) -> Tensor:
-    """Coordinate-wise median of at most `init_rows` rows, as HypotheSAEs takes it of all rows."""
-    index = rows.index
-    if len(index) > settings.init_rows:
-        index = np.sort(np.random.default_rng(settings.seed).choice(index, settings.init_rows, replace=False))
-    return torch.from_numpy(np.median(rows.source.take(index).astype(np.float64), axis=0))
+def _off_target(l0: float, wanted: int) -> str:
+    return (
+        f"L0 on validation is {l0:.3g}, not the sae.K={wanted} that λ was steered to: train longer (train.epochs) or "
+        "steer faster (steer_rate of the architecture)"
+    )
 
 
 def _finite(loss: float, epoch: int) -> float:
@@ -165,21 +191,3 @@ def _finite(loss: float, epoch: int) -> float:
             f"the validation loss of epoch {epoch} is {loss}: either train.lr is too high, or all activations are equal"
         )
     return loss
-
-
-@torch.no_grad()
-def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
-    """Measure an SAE by the rule of inference; it advances no counter."""
-    errors = torch.zeros(len(sae.settings.prefixes), dtype=torch.float64)
-    total = torch.zeros(sae.d_in, dtype=torch.float64)
-    squares, active = 0.0, 0
-    for x in rows:
-        latents = sae.encode(x)
-        for i, reconstruction in enumerate(sae.reconstructions(latents)):
-            errors[i] += (reconstruction - x).double().square().sum().cpu()
-        centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
-        total += centred.sum(0).cpu()
-        squares += float(centred.square().sum())
-        active += int((latents > 0).sum())
-    variance = squares - float(total.square().sum()) / rows.rows
-    return Validation(float(errors.mean()) / variance, active / rows.rows)

@@ -9,6 +9,7 @@ from fast_sae.artifacts import Json
 from fast_sae.chat.kinds import KIND_NAMES, Kind
 from fast_sae.params import Settings
 from fast_sae.sae.settings import SAESettings
+from fast_sae.training.schedule import LearningRate
 
 
 class TrainSettings(Settings):
@@ -18,8 +19,25 @@ class TrainSettings(Settings):
     """Kinds of tokens trained on: begin_of_text, scaffold, role_name, content, end_of_turn."""
     batch_size: Annotated[int, Field(gt=0)]
     """Rows in one step."""
+    loss: Literal["nmse", "sse"]
+    """What the error of a reconstruction is: the batch's squared error over its variance (HypotheSAEs), or the squared
+    error summed over dimensions (FAST, SAELens), for which the λ of papers are meant."""
+    normalise_input: Literal["none", "rms"]
+    """Scale the rows so that their root mean squared distance from the mean is 1; the saved weights take raw rows."""
+    init_b_dec: Literal["median", "geometric_median", "mean", "zero"]
+    """Where the decoder bias starts: in the middle of the data as HypotheSAEs or as FAST takes it, or elsewhere."""
+    init_encoder: Literal["tied", "kaiming"]
+    """Start the encoder as the decoder's transpose, or draw it by itself."""
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """Adam's learning rate."""
+    """Adam's learning rate, the highest of the run."""
+    schedule: Literal["constant", "cosine", "linear"]
+    """What the learning rate does between warm-up and decline."""
+    lr_end: Annotated[float, Field(ge=0)] | None
+    """Where cosine and linear end; null under constant."""
+    lr_warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps over which the learning rate rises from nearly 0."""
+    lr_decay_steps: Annotated[int, Field(ge=0)]
+    """Last steps, over which it falls to 0."""
     epochs: Annotated[int, Field(gt=0)]
     """Passes over the training rows, at most."""
     patience: Annotated[int, Field(gt=0)]
@@ -30,8 +48,10 @@ class TrainSettings(Settings):
     """Bits kept of a gradient, so that float64 runs on other processors do not part. Null: all."""
     dead_after_steps: Annotated[int, Field(gt=0)]
     """A latent is dead after this many steps without firing."""
+    resample_every: Annotated[int, Field(gt=0)] | None
+    """Steps between two resamplings of the dead latents (beside or instead of aux-K). Null: never."""
     init_rows: Annotated[int, Field(gt=0)]
-    """Rows whose coordinate-wise median the decoder bias starts from."""
+    """Rows from which the start of the decoder bias, the scale, and resampled directions are taken."""
     dtype: Literal["float64", "float32"]
     """What training computes in; weights are saved in float32."""
     log_every: Annotated[int, Field(gt=0)]
@@ -46,6 +66,26 @@ class TrainSettings(Settings):
             found = sorted(unknown) if self.kinds else "none"
             raise ValueError(f"train.kinds must name some of {', '.join(KIND_NAMES)}, found {found}")
         return self
+
+    @model_validator(mode="after")
+    def _ends_where_it_falls(self) -> "TrainSettings":
+        if (self.lr_end is None) != (self.schedule == "constant"):
+            wanted = "null" if self.schedule == "constant" else "a number"
+            raise ValueError(f"train.lr_end must be {wanted} under train.schedule={self.schedule}, found {self.lr_end}")
+        if self.lr_end is not None and self.lr_end > self.lr:
+            raise ValueError(f"train.lr_end must not exceed train.lr={self.lr}, found {self.lr_end}")
+        return self
+
+    def learning_rate(self, steps: int) -> LearningRate:
+        """Lay the learning rate out over so many steps."""
+        return LearningRate(
+            self.lr,
+            self.schedule,
+            end=self.lr_end,
+            warmup=self.lr_warmup_steps,
+            decay=self.lr_decay_steps,
+            total=steps,
+        )
 
     @property
     def kind_numbers(self) -> tuple[int, ...]:

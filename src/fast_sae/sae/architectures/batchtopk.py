@@ -25,11 +25,12 @@ class Options(Settings):
 class Architecture(SparseAutoencoder):
     """Training: f = ReLU(top-(K · batch)(pre)). Inference: f = pre where pre > threshold."""
 
+    in_units_of_x = (*SparseAutoencoder.in_units_of_x, "threshold")
     threshold: Float[Tensor, ""]
 
-    def __init__(self, d_in: int, settings: SAESettings) -> None:
+    def __init__(self, d_in: int, settings: SAESettings, options: Options) -> None:
         """Make a zero-weight SAE with threshold 0."""
-        super().__init__(d_in, settings)
+        super().__init__(d_in, settings, options)
         self.register_buffer("threshold", torch.zeros(()))
 
     def activate(self, pre: Float[Tensor, "batch M"]) -> Float[Tensor, "batch M"]:

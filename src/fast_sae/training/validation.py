@@ -1,0 +1,35 @@
+"""How an SAE does on validation data, by the rule of inference; nothing that training counts is touched."""
+
+from dataclasses import dataclass
+
+import torch
+
+from fast_sae.sae.base import Batches, SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How an SAE does on validation data."""
+
+    loss: float
+    """Mean over the prefixes of the normalised MSE: ratio of sums over all rows."""
+    l0: float
+    """Mean number of active latents per row."""
+
+
+@torch.no_grad()
+def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
+    """Measure an SAE on all rows."""
+    errors = torch.zeros(len(sae.settings.prefixes), dtype=torch.float64)
+    total = torch.zeros(sae.d_in, dtype=torch.float64)
+    squares, active = 0.0, 0
+    for x in rows:
+        latents = sae.encode(x)
+        for i, reconstruction in enumerate(sae.reconstructions(latents)):
+            errors[i] += (reconstruction - x).double().square().sum().cpu()
+        centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
+        total += centred.sum(0).cpu()
+        squares += float(centred.square().sum())
+        active += int((latents > 0).sum())
+    variance = squares - float(total.square().sum()) / rows.rows
+    return Validation(float(errors.mean()) / variance, active / rows.rows)
