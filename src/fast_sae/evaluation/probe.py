@@ -1,0 +1,114 @@
+"""A linear probe: L2-penalised logistic regression, each label against the rest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+from scipy.sparse.linalg import LinearOperator, cg
+from scipy.special import expit
+
+from fast_sae.statistics import auroc
+
+PENALTIES = (10.0, 1.0, 0.1, 0.01, 0.001)
+"""Strengths tried; λ of the mean loss over standardised features. scikit-learn's C is 1/(λ · examples).
+On the embedded default the AUROC is flat from 0.01 down to 1e-5."""
+FOLDS = 5
+_INTERCEPT_PENALTY = 1e-6
+"""Keeps the intercept of a label finite that a fold does not hold."""
+_TOLERANCE = 1e-10
+"""Largest gradient left: the order of the scores, and so the AUROC, must not hang on the processor."""
+_NEWTON_STEPS = 100
+
+
+class Probe:
+    """Weights of a fitted probe, on the features as they come."""
+
+    def __init__(
+        self, x: Float[np.ndarray, "example feature"], positive: Bool[np.ndarray, "label example"], penalty: float
+    ) -> None:
+        """Fit on standardised features; a constant one is left out."""
+        x = x.astype(np.float64)
+        self._mean, deviation = x.mean(0), x.std(0)
+        self._scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
+        self._weights = fit_logistic((x - self._mean) * self._scale, positive, penalty)
+
+    def scores(self, x: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example label"]:
+        """Return the log-odds of each label."""
+        return ((x.astype(np.float64) - self._mean) * self._scale) @ self._weights[:, :-1].T + self._weights[:, -1]
+
+
+def choose_penalty(
+    x: Float[np.ndarray, "example feature"],
+    positive: Bool[np.ndarray, "label example"],
+    fold: Int64[np.ndarray, " example"],
+) -> float:
+    """Return the strength whose scores on left-out folds have the highest AUROC, averaged over labels.
+
+    One strength serves all labels, since few examples of one label cannot tell strengths apart; the strongest of equals.
+    """
+    found = []
+    for penalty in PENALTIES:
+        scores = np.zeros((len(x), len(positive)))
+        for left_out in np.unique(fold):
+            held = fold == left_out
+            scores[held] = Probe(x[~held], positive[:, ~held], penalty).scores(x[held])
+        found.append(np.nanmean(np.diagonal(auroc(scores, positive))))
+    return PENALTIES[int(np.argmax(np.round(found, 6)))]
+
+
+def folds(labels: Sequence[str], seed: int) -> Int64[np.ndarray, " example"]:
+    """Deal the examples to folds at random, each label evenly."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.argsort(np.asarray(labels)[shuffled], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    fold[order] = np.arange(len(labels)) % FOLDS
+    return fold
+
+
+def fit_logistic(
+    x: Float[np.ndarray, "example feature"], positive: Bool[np.ndarray, "label example"], penalty: float
+) -> Float[np.ndarray, "label feature+1"]:
+    """Return the weights, intercept last, that minimise each label's mean log-loss + penalty/2 · ‖weights‖².
+
+    Newton steps, all labels at once, solved by conjugate gradients with the Hessian's diagonal as preconditioner: no
+    matrix of features by features, and the one minimum to 10 digits, where L-BFGS stops at 4. A step Δ is shortened to
+    log(1 + δ)/δ with δ = max |x Δ|, with which Newton's method reaches the minimum of a logistic loss from anywhere
+    (Sun & Tran-Dinh 2019, arXiv:1703.04599, for generalised self-concordance; Bach 2010, arXiv:0910.4627).
+    """
+    x = np.column_stack([x, np.ones(len(x))])
+    ridge = np.append(np.full(x.shape[1] - 1, penalty), _INTERCEPT_PENALTY)
+    weights = np.zeros((len(positive), x.shape[1]))
+    for _ in range(_NEWTON_STEPS):
+        odds = expit(weights @ x.T)
+        gradient = (odds - positive) @ x / len(x) + ridge * weights
+        if np.abs(gradient).max() < _TOLERANCE:
+            break
+        step = _newton_step(x, odds * (1 - odds) / len(x), ridge, gradient)
+        reach = np.maximum(np.abs(step @ x.T).max(1, keepdims=True), 1e-300)
+        weights += step * (np.log1p(reach) / reach)
+    return weights
+
+
+def _newton_step(
+    x: Float[np.ndarray, "example feature"],
+    curvature: Float[np.ndarray, "label example"],
+    ridge: Float[np.ndarray, " feature"],
+    gradient: Float[np.ndarray, "label feature"],
+) -> Float[np.ndarray, "label feature"]:
+    """Solve (Xᵀ diag(curvature) X + diag(ridge)) step = −gradient for every label."""
+    shape, size = gradient.shape, gradient.size
+    diagonal = curvature @ np.square(x) + ridge
+
+    def hessian(v: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
+        v = v.reshape(shape)
+        return ((curvature * (v @ x.T)) @ x + ridge * v).ravel()
+
+    def scaled(v: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
+        return v / diagonal.ravel()
+
+    operators = (
+        LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+        for product in (hessian, scaled)
+    )
+    operator, preconditioner = operators
+    return cg(operator, -gradient.ravel(), rtol=1e-4, M=preconditioner)[0].reshape(shape)
