@@ -38,7 +38,7 @@ def auroc(
         return (np.concatenate(blocks, 1) - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-def resample_counts(clusters: int, resamples: int, seed: int) -> UInt8[np.ndarray, "1+resample cluster"]:
+def resample_counts(clusters: int, resamples: int, seed: int) -> UInt8[np.ndarray, "sample cluster"]:
     """Draw bootstrap samples of clusters: how often each sample holds each cluster; the data themselves come first.
 
     Each sample draws as many clusters as there are, with replacement (Efron 1979), and takes a cluster whole, since
@@ -47,8 +47,8 @@ def resample_counts(clusters: int, resamples: int, seed: int) -> UInt8[np.ndarra
 
     >>> resample_counts(3, 2, seed=0)
     array([[1, 1, 1],
-           [0, 1, 2],
-           [2, 1, 0]], dtype=uint8)
+           [0, 2, 1],
+           [3, 0, 0]], dtype=uint8)
     """
     generator = np.random.default_rng(seed)
     drawn = (np.bincount(generator.integers(clusters, size=clusters), minlength=clusters) for _ in range(resamples))
@@ -64,8 +64,8 @@ def percentile_interval(resampled: Float[np.ndarray, " resample"], confidence: f
 
     Resamples in which the statistic has no value (NaN) are left out; None if there is no other.
 
-    >>> percentile_interval(np.arange(101.0), 0.95)
-    Interval(low=2.5, high=97.5)
+    >>> percentile_interval(np.arange(101.0), 0.5)
+    Interval(low=25.0, high=75.0)
     """
     known = resampled[~np.isnan(resampled)]
     if not len(known):

@@ -32,14 +32,14 @@ class LabelScores:
     dimension_by: Sequence[str] = ()
     """How it tells the label, by the same choice: by being high or low at its largest, smallest or mean."""
     probe_penalty: float | None = None
-    auroc: dict[str, Float[np.ndarray, "1+resample label"]] = field(default_factory=dict)
+    auroc: dict[str, Float[np.ndarray, "sample label"]] = field(default_factory=dict)
     """Test AUROC by method: of the test examples, then of each resample of them."""
 
     def interval(self, method: str, label: int, confidence: float) -> Interval | None:
         """Return the bootstrap interval of one label's test AUROC."""
         return percentile_interval(self.auroc[method][1:, label], confidence)
 
-    def means(self, method: str) -> Float[np.ndarray, " 1+resample"]:
+    def means(self, method: str) -> Float[np.ndarray, " sample"]:
         """Return the mean over labels, of test and of each resample; labels that one lacks are left out of it."""
         known = ~np.isnan(self.auroc[method])
         with np.errstate(invalid="ignore"):
@@ -47,7 +47,7 @@ class LabelScores:
 
 
 def score_labels(
-    validation: Features, test: Features, counts: UInt8[np.ndarray, "1+resample test_example"], seed: int
+    validation: Features, test: Features, counts: UInt8[np.ndarray, "sample test_example"], seed: int
 ) -> LabelScores:
     """Choose on validation what tells each label from the rest, and score it on test.
 

@@ -52,7 +52,7 @@ class Measured:
     firing: FiringCounts
     giant: GiantCounts
     features: Features
-    counts: UInt8[np.ndarray, "1+resample example"]
+    counts: UInt8[np.ndarray, "sample example"]
     """How often each resample holds each example."""
 
 

@@ -44,7 +44,7 @@ def choose_penalty(
 ) -> float:
     """Return the strength whose scores on left-out folds have the highest AUROC, averaged over labels.
 
-    One strength serves all labels, since few examples of one label cannot tell strengths apart; the strongest of equals.
+    One strength serves all labels: few examples of one label cannot tell strengths apart. Ties go to the strongest.
     """
     found = []
     for penalty in PENALTIES:
@@ -83,32 +83,37 @@ def fit_logistic(
         gradient = (odds - positive) @ x / len(x) + ridge * weights
         if np.abs(gradient).max() < _TOLERANCE:
             break
-        step = _newton_step(x, odds * (1 - odds) / len(x), ridge, gradient)
+        step = _Hessian(x, odds * (1 - odds) / len(x), ridge).solve(-gradient)
         reach = np.maximum(np.abs(step @ x.T).max(1, keepdims=True), 1e-300)
         weights += step * (np.log1p(reach) / reach)
     return weights
 
 
-def _newton_step(
-    x: Float[np.ndarray, "example feature"],
-    curvature: Float[np.ndarray, "label example"],
-    ridge: Float[np.ndarray, " feature"],
-    gradient: Float[np.ndarray, "label feature"],
-) -> Float[np.ndarray, "label feature"]:
-    """Solve (Xᵀ diag(curvature) X + diag(ridge)) step = −gradient for every label."""
-    shape, size = gradient.shape, gradient.size
-    diagonal = curvature @ np.square(x) + ridge
+class _Hessian:
+    """Xᵀ diag(curvature) X + diag(ridge) of every label, as conjugate gradients see them: one flat vector for all."""
 
-    def hessian(v: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
-        v = v.reshape(shape)
-        return ((curvature * (v @ x.T)) @ x + ridge * v).ravel()
+    def __init__(
+        self,
+        x: Float[np.ndarray, "example feature"],
+        curvature: Float[np.ndarray, "label example"],
+        ridge: Float[np.ndarray, " feature"],
+    ) -> None:
+        """Keep the parts; no product of features by features is made."""
+        self._x, self._curvature, self._ridge = x, curvature, ridge
+        self._diagonal = (curvature @ np.square(x) + ridge).ravel()
 
-    def scaled(v: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
-        return v / diagonal.ravel()
+    def solve(self, right: Float[np.ndarray, "label feature"]) -> Float[np.ndarray, "label feature"]:
+        """Return the vectors that the Hessians take to `right`, to 4 digits."""
+        shape = (right.size, right.size)
+        product, inverse = (
+            LinearOperator(shape, matvec=function, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+            for function in (self._times, self._over_diagonal)
+        )
+        return cg(product, right.ravel(), rtol=1e-4, M=inverse)[0].reshape(right.shape)
 
-    operators = (
-        LinearOperator((size, size), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        for product in (hessian, scaled)
-    )
-    operator, preconditioner = operators
-    return cg(operator, -gradient.ravel(), rtol=1e-4, M=preconditioner)[0].reshape(shape)
+    def _times(self, flat: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
+        v = flat.reshape(len(self._curvature), -1)
+        return ((self._curvature * (v @ self._x.T)) @ self._x + self._ridge * v).ravel()
+
+    def _over_diagonal(self, flat: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
+        return flat / self._diagonal

@@ -25,7 +25,7 @@ class ReconstructionSums:
 
     def __init__(
         self,
-        counts: UInt8[np.ndarray, "1+resample example"],
+        counts: UInt8[np.ndarray, "sample example"],
         centre: Float[np.ndarray, " d_in"],
         n_prefixes: int,
     ) -> None:
@@ -112,7 +112,7 @@ class ReconstructionSums:
         mean = float(np.linalg.norm(self.centre + offset))
         return Spread(mean, variance / float(rows), int(out[_ROWS]), float(deviation) / variance)
 
-    def _macro(self, cells: Bool[np.ndarray, " cell"]) -> Float[np.ndarray, " 1+resample"]:
+    def _macro(self, cells: Bool[np.ndarray, " cell"]) -> Float[np.ndarray, " sample"]:
         rows = self.rows[:, cells].sum(1)
         present = rows > 0
         counts = self.counts[:, present].astype(np.float64)

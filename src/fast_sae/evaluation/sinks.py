@@ -83,7 +83,7 @@ class GiantCounts:
         self.giant += other.giant
         np.maximum(self.largest, other.largest, out=self.largest)
 
-    def in_cells(self, cells: Bool[np.ndarray, " cell"]) -> dict[str, float]:
+    def in_cells(self, cells: Bool[np.ndarray, " cell"]) -> dict[str, float | int]:
         """Count a population's rows beyond each multiple of the median norm, and tell its largest norm over the median.
 
         NaN where the median is 0 or unknown.
@@ -94,7 +94,7 @@ class GiantCounts:
 
 
 def sink_row(
-    name: str, giant: Mapping[str, float], spread: Spread, whole: Reconstruction, rest: Reconstruction | None
+    name: str, giant: Mapping[str, float | int], spread: Spread, whole: Reconstruction, rest: Reconstruction | None
 ) -> dict[str, Any]:
     """Return one line of sinks.csv: a population, with and without its outliers."""
     sigma = np.sqrt(spread.variance)
@@ -117,7 +117,7 @@ def sink_warning(lines: Mapping[str, dict[str, Any]], trained: Sequence[str]) ->
         None if no row is giant and the outliers deviate, on average, less than 10 times as far (squared) as all rows.
     """
     whole = lines.get("trained")
-    if whole is None or not (_has_giants(whole) or whole["outlier_variance_share"] > _HEAVY * _outlier_rows(whole)):
+    if whole is None or not (_has_giants(whole) or whole["outlier_variance_share"] > _HEAVY * _outlier_density(whole)):
         return None
     kinds = [name for name, line in lines.items() if name in trained and (_has_giants(line) or line["outlier_rows"])]
     fvu = (
@@ -126,7 +126,7 @@ def sink_warning(lines: Mapping[str, dict[str, Any]], trained: Sequence[str]) ->
     return (
         f"sinks: {whole['outlier_rows']} of {whole['rows']} test rows ({', '.join(kinds)}), with norms of up to "
         f"{whole['largest_norm_over_median']:.1f} times the median, carry {whole['outlier_variance_share']:.0%} of the "
-        f"variance{fvu}. Read sinks.csv; centre the rows (b_dec), or leave these kinds out by train.kinds"
+        f"variance{fvu}. Read sinks.csv; centre by train.init_b_dec: mean, or leave these kinds out by train.kinds"
     )
 
 
@@ -134,5 +134,5 @@ def _has_giants(line: Mapping[str, Any]) -> bool:
     return bool(line[f"rows_beyond_{GIANT[0]}_medians"])
 
 
-def _outlier_rows(line: Mapping[str, Any]) -> float:
+def _outlier_density(line: Mapping[str, Any]) -> float:
     return line["outlier_rows"] / line["rows"]
