@@ -46,11 +46,18 @@ def saelens(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, obje
     sae = TopKSAE(config)
     sae.load_state_dict(weights)
     model = StandIn(x)
-    options = {"compute_l2_norms": False, "compute_sparsity_metrics": True, "compute_variance_metrics": True}
+    wanted = dict.fromkeys(("sparsity_metrics", "variance_metrics", "featurewise_density_statistics"), True)
     metrics, by_feature = get_sparsity_and_variance_metrics(
-        sae, model, model, ActivationScaler(), BATCHES,
-        compute_featurewise_density_statistics=True, eval_batch_size_prompts=PROMPTS // BATCHES, model_kwargs={}, **options,
-    )  # fmt: skip
+        sae,
+        model,
+        model,
+        ActivationScaler(),
+        BATCHES,
+        compute_l2_norms=False,
+        **{f"compute_{name}": asked for name, asked in wanted.items()},
+        eval_batch_size_prompts=PROMPTS // BATCHES,
+        model_kwargs={},
+    )
     kept = {name: metrics[name] for name in ("mse", "l0", "explained_variance", "explained_variance_legacy")}
     return kept | {"feature_density": by_feature["feature_density"]}
 

@@ -1,4 +1,4 @@
-"""Our metrics equal those of SAELens and dictionary_learning where their formula is right, and differ as stated where not.
+"""Our metrics equal those of SAELens and dictionary_learning where their formula is right, and differ as stated if not.
 
 Recorded by tools/record_peer_metrics.py.
 """
@@ -99,7 +99,7 @@ def test_dictionary_learnings_l2_loss_is_a_mean_norm_and_no_mse(case):
 
 
 def test_saelens_legacy_explained_variance_is_a_mean_of_ratios(case):
-    """Each row's error over its own deviation from the batch mean; it may be negative where the ratio of sums is not."""
+    """Each row's error over its own deviation from the batch mean; the ratio of sums is another number."""
     rows = [slice(0, 12), slice(12, 24)]
     ratios = [np.square(residual(case)[part]).sum(1) / np.square(X[part] - X[part].mean(0)).sum(1) for part in rows]
     legacy = case["sae_lens"]["explained_variance_legacy"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
+from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
@@ -105,15 +106,9 @@ class _Hessian:
     def solve(self, right: Float[np.ndarray, "label feature"]) -> Float[np.ndarray, "label feature"]:
         """Return the vectors that the Hessians take to `right`, to 4 digits."""
         shape = (right.size, right.size)
-        product, inverse = (
-            LinearOperator(shape, matvec=function, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-            for function in (self._times, self._over_diagonal)
-        )
-        return cg(product, right.ravel(), rtol=1e-4, M=inverse)[0].reshape(right.shape)
+        product = LinearOperator(shape, matvec=self._times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+        return cg(product, right.ravel(), rtol=1e-4, M=diags_array(1 / self._diagonal))[0].reshape(right.shape)
 
     def _times(self, flat: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
         v = flat.reshape(len(self._curvature), -1)
         return ((self._curvature * (v @ self._x.T)) @ self._x + self._ridge * v).ravel()
-
-    def _over_diagonal(self, flat: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
-        return flat / self._diagonal
