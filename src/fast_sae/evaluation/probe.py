@@ -1,12 +1,14 @@
 """A linear probe: L2-penalised logistic regression, each label against the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int64
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, cg
-from scipy.special import expit
+from torch import Tensor
 
 from fast_sae.statistics import auroc
 
@@ -19,6 +21,8 @@ _INTERCEPT_PENALTY = 1e-6
 _TOLERANCE = 1e-10
 """Largest gradient left: the order of the scores, and so the AUROC, must not hang on the processor."""
 _NEWTON_STEPS = 100
+_WORTH_SHARING = 10**8
+"""Multiplications in a product from which all threads take part."""
 
 
 class Probe:
@@ -71,23 +75,38 @@ def fit_logistic(
 ) -> Float[np.ndarray, "label feature+1"]:
     """Return the weights, intercept last, that minimise each label's mean log-loss + penalty/2 · ‖weights‖².
 
-    Newton steps, all labels at once, solved by conjugate gradients with the Hessian's diagonal as preconditioner: no
-    matrix of features by features, and the one minimum to 10 digits, where L-BFGS stops at 4. A step Δ is shortened to
-    log(1 + δ)/δ with δ = max |x Δ|, with which Newton's method reaches the minimum of a logistic loss from anywhere
-    (Sun & Tran-Dinh 2019, arXiv:1703.04599, for generalised self-concordance; Bach 2010, arXiv:0910.4627).
+    Newton steps, all labels at once, solved by conjugate gradients with the Hessian's diagonal as preconditioner, as
+    far as the gradient is worth it (Nocedal & Wright 2006, algorithm 7.1): no matrix of features by features, and the
+    one minimum to 10 digits. A step Δ is shortened to log(1 + δ)/δ with δ = max |x Δ|, with which Newton's method
+    reaches the minimum of a logistic loss from anywhere (Sun & Tran-Dinh 2019, arXiv:1703.04599, for generalised
+    self-concordance; Bach 2010, arXiv:0910.4627).
     """
-    x = np.column_stack([x, np.ones(len(x))])
-    ridge = np.append(np.full(x.shape[1] - 1, penalty), _INTERCEPT_PENALTY)
-    weights = np.zeros((len(positive), x.shape[1]))
-    for _ in range(_NEWTON_STEPS):
-        odds = expit(weights @ x.T)
-        gradient = (odds - positive) @ x / len(x) + ridge * weights
-        if np.abs(gradient).max() < _TOLERANCE:
-            break
-        step = _Hessian(x, odds * (1 - odds) / len(x), ridge).solve(-gradient)
-        reach = np.maximum(np.abs(step @ x.T).max(1, keepdims=True), 1e-300)
-        weights += step * (np.log1p(reach) / reach)
-    return weights
+    rows = torch.from_numpy(np.column_stack([x, np.ones(len(x))]).astype(np.float64))
+    ridge = torch.full((rows.shape[1],), penalty, dtype=torch.float64)
+    ridge[-1] = _INTERCEPT_PENALTY
+    wanted = torch.from_numpy(positive).double()
+    weights = torch.zeros(len(positive), rows.shape[1], dtype=torch.float64)
+    with _few_threads(rows.numel() * len(positive)):
+        for _ in range(_NEWTON_STEPS):
+            odds = torch.sigmoid(weights @ rows.T)
+            gradient = (odds - wanted) @ rows / len(rows) + ridge * weights
+            if gradient.abs().max() < _TOLERANCE:
+                break
+            step = _Hessian(rows, odds * (1 - odds) / len(rows), ridge).solve(-gradient)
+            reach = (step @ rows.T).abs().amax(1, keepdim=True).clamp(min=1e-300)
+            weights += step * (reach.log1p() / reach)
+    return weights.numpy()
+
+
+@contextmanager
+def _few_threads(multiplications: int) -> Iterator[None]:
+    """Keep small products on one thread: there are thousands, and sharing one out costs more than computing it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if multiplications < _WORTH_SHARING else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Hessian:
@@ -95,20 +114,21 @@ class _Hessian:
 
     def __init__(
         self,
-        x: Float[np.ndarray, "example feature"],
-        curvature: Float[np.ndarray, "label example"],
-        ridge: Float[np.ndarray, " feature"],
+        x: Float[Tensor, "example feature"],
+        curvature: Float[Tensor, "label example"],
+        ridge: Float[Tensor, " feature"],
     ) -> None:
         """Keep the parts; no product of features by features is made."""
         self._x, self._curvature, self._ridge = x, curvature, ridge
-        self._diagonal = (curvature @ np.square(x) + ridge).ravel()
+        self._diagonal = (curvature @ x.square() + ridge).numpy().ravel()
 
-    def solve(self, right: Float[np.ndarray, "label feature"]) -> Float[np.ndarray, "label feature"]:
-        """Return the vectors that the Hessians take to `right`, to 4 digits."""
-        shape = (right.size, right.size)
-        product = LinearOperator(shape, matvec=self._times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
-        return cg(product, right.ravel(), rtol=1e-4, M=diags_array(1 / self._diagonal))[0].reshape(right.shape)
+    def solve(self, right: Float[Tensor, "label feature"]) -> Float[Tensor, "label feature"]:
+        """Return the vectors that the Hessians take to `right`, the more exactly the smaller `right` is."""
+        size, rtol = right.numel(), min(0.1, float(right.norm().sqrt()))
+        product = LinearOperator((size, size), matvec=self._times, dtype=np.float64)  # pyright: ignore[reportCallIssue]
+        solution, _ = cg(product, right.numpy().ravel(), rtol=rtol, M=diags_array(1 / self._diagonal))
+        return torch.from_numpy(solution).view_as(right)
 
     def _times(self, flat: Float[np.ndarray, " flat"]) -> Float[np.ndarray, " flat"]:
-        v = flat.reshape(len(self._curvature), -1)
-        return ((self._curvature * (v @ self._x.T)) @ self._x + self._ridge * v).ravel()
+        v = torch.from_numpy(flat).view(len(self._curvature), -1)
+        return ((self._curvature * (v @ self._x.T)) @ self._x + self._ridge * v).numpy().ravel()
