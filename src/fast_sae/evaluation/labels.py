@@ -14,8 +14,6 @@ from fast_sae.evaluation.pooling import Features
 from fast_sae.evaluation.probe import Probe, choose_penalty, folds
 from fast_sae.statistics import Interval, auroc, percentile_interval, resampled_auroc
 
-METHODS = ("latent", "dimension", "probe")
-
 
 @dataclass(frozen=True)
 class LabelScores:
@@ -33,7 +31,7 @@ class LabelScores:
     """How it tells the label, by the same choice: by being high or low at its largest, smallest or mean."""
     probe_penalty: float | None = None
     auroc: dict[str, Float[np.ndarray, "sample label"]] = field(default_factory=dict)
-    """Test AUROC by method: of the test examples, then of each resample of them."""
+    """Test AUROC by `latent`, `dimension` and `probe`: of the test examples, then of each resample of them."""
 
     def interval(self, method: str, label: int, confidence: float) -> Interval | None:
         """Return the bootstrap interval of one label's test AUROC."""

@@ -25,7 +25,7 @@ from fast_sae.evaluation.firing import (
     density_histogram,
     ultra_dense_fraction,
 )
-from fast_sae.evaluation.labels import METHODS, LabelScores
+from fast_sae.evaluation.labels import LabelScores
 from fast_sae.evaluation.measure import Measured
 from fast_sae.evaluation.reconstruction import Reconstruction
 from fast_sae.evaluation.sinks import sink_row, sink_warning
@@ -171,7 +171,7 @@ class Report:
         return [(*line, *self._aurocs(i)) for i, line in enumerate(chosen)]
 
     def _aurocs(self, label: int) -> Iterator[float | None]:
-        for method in METHODS:
+        for method in _SHOWN:
             interval = self.labels.interval(method, label, self.confidence)
             yield from (float(self.labels.auroc[method][0, label]), *(interval or (None, None)))
 
