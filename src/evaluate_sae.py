@@ -14,6 +14,7 @@ from fast_sae.evaluation.evaluate import evaluate_sae
 from fast_sae.evaluation.measure import Held
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import load_params, parse_section
+from fast_sae.progress import say
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.checkpoint import STAGE, load_sae
 from fast_sae.sae.settings import SAESettings
@@ -27,7 +28,7 @@ def main(
     metrics: Path = Path("metrics/evaluate_sae.json"),
     plots: Path = Path("metrics/plots/evaluate_sae"),
 ) -> None:
-    """Choose label latents on validation, score everything on test, write metrics and tables."""
+    """Choose on validation, score everything on test, write metrics and tables."""
     params = load_params()
     model = parse_section(params, "model", ModelSettings)
     extract = parse_section(params, "extract", ExtractSettings)
@@ -53,6 +54,8 @@ def main(
         runtime=parse_section(params, "runtime", RuntimeSettings),
     )
     report.write(metrics, plots)
+    if line := report.warning():
+        say(line)
 
 
 if __name__ == "__main__":

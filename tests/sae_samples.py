@@ -40,6 +40,16 @@ def initialised(d_in: int = 6, seed: int = 0, **overrides: object) -> SparseAuto
     return sae
 
 
+def axis_sae(d_in: int = 2, k: int = 1, matryoshka: list[int] | None = None, b_dec: float = 0.0) -> SparseAutoencoder:
+    """An SAE whose latent i is the positive part of axis i; the k largest are kept."""
+    sae = build_sae(d_in, sae_settings(M=d_in, K=k, matryoshka=matryoshka, architecture="topk"))
+    with torch.no_grad():
+        sae.W_enc.copy_(torch.eye(d_in))
+        sae.W_dec.copy_(torch.eye(d_in))
+        sae.b_dec.fill_(b_dec)
+    return sae
+
+
 class FixedDead:
     """Latents declared dead, whatever fires."""
 

@@ -14,6 +14,7 @@ from fast_sae.activations.source import Provenance, Rows
 from fast_sae.activations.stored import StoredActivations
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
+from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import load_params
 from fast_sae.runtime import RuntimeSettings
 
@@ -56,6 +57,18 @@ def runtime(**overrides: object) -> RuntimeSettings:
     """A runtime section for the CPU."""
     section = {"device": "cpu", "extract_batch_tokens": 64, "sae_batch_rows": 3} | overrides
     return RuntimeSettings.model_validate(section)
+
+
+def evaluate_settings(**overrides: object) -> EvaluateSettings:
+    """An evaluate section of few resamples."""
+    section = {
+        "label_pooling": "max",
+        "label_examples": 100,
+        "bootstrap_resamples": 20,
+        "confidence": 0.9,
+        "seed": 0,
+    } | overrides
+    return EvaluateSettings.model_validate(section)
 
 
 @dataclass(frozen=True)

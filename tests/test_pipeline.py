@@ -38,7 +38,9 @@ def test_metrics_are_flat_numbers_that_dvc_shows(clone):
     shown = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
     values = {k: v for file in shown.values() for section in file["data"].values() for k, v in section.items()}
     assert all(isinstance(value, int | float) for value in values.values())
-    assert len(shown["metrics/evaluate_sae.json"]["data"]["evaluate"]) <= 15
+    evaluated = shown["metrics/evaluate_sae.json"]["data"]["evaluate"]
+    assert len([name for name in evaluated if not name.endswith(("_low", "_high"))]) <= 15
+    assert evaluated["normalized_mse_low"] < evaluated["normalized_mse"] < evaluated["normalized_mse_high"]
 
 
 def test_nothing_is_left_for_git_to_see(clone):

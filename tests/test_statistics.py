@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fast_sae.statistics import auroc
+from fast_sae.statistics import auroc, percentile_interval, resample_counts, resampled_auroc
 
 
 def by_pairs(scores, positive):
@@ -69,3 +69,51 @@ def test_auroc_hangs_on_the_order_of_scores_alone():
     scores, positive = random.normal(size=(30, 4)), random.random((2, 30)) < 0.4
     assert auroc(np.exp(scores), positive).tolist() == auroc(scores, positive).tolist()
     assert auroc(-scores, positive) == pytest.approx(1 - auroc(scores, positive))
+
+
+def test_the_data_come_first_and_each_resample_draws_as_many_clusters():
+    counts = resample_counts(50, 400, seed=0)
+    assert counts.shape == (401, 50)
+    assert (counts[0] == 1).all()
+    assert (counts.sum(1, dtype=int) == 50).all()
+    # a cluster is drawn 1 time on average, with variance 1 − 1/n, and not at all in (1 − 1/n)ⁿ of the resamples
+    assert counts[1:].mean() == 1
+    assert counts[1:].var() == pytest.approx(1 - 1 / 50, rel=0.05)
+    assert (counts[1:] == 0).mean() == pytest.approx((1 - 1 / 50) ** 50, rel=0.03)
+
+
+def test_resamples_are_drawn_by_the_seed():
+    assert resample_counts(9, 5, 1).tolist() == resample_counts(9, 5, 1).tolist() != resample_counts(9, 5, 2).tolist()
+
+
+@pytest.mark.parametrize("clusters", [0, 1])
+def test_no_or_one_cluster_leaves_nothing_to_draw(clusters):
+    assert resample_counts(clusters, 3, 0).tolist() == [[1] * clusters] * 4
+
+
+def test_an_interval_cuts_the_same_share_off_both_ends():
+    values = np.random.default_rng(0).permutation(np.arange(1001.0))
+    assert percentile_interval(values, 0.9) == pytest.approx((50, 950))
+
+
+def test_an_interval_leaves_out_resamples_without_a_value():
+    assert percentile_interval(np.array([np.nan, 3.0, np.nan, 3.0]), 0.95) == (3, 3)
+    assert percentile_interval(np.array([np.nan, np.nan]), 0.95) is None
+    assert percentile_interval(np.array([]), 0.95) is None
+
+
+def test_the_auroc_of_a_resample_is_that_of_the_data_it_holds():
+    random = np.random.default_rng(0)
+    scores, positive = random.integers(0, 5, 30).astype(float), random.random(30) < 0.3
+    counts = resample_counts(30, 50, seed=0)
+    found = resampled_auroc(scores, positive, counts)
+    for value, count in zip(found, counts, strict=True):
+        taken = np.repeat(np.arange(30), count)
+        assert value == pytest.approx(by_pairs(scores[taken], positive[taken]))
+    assert found[0] == pytest.approx(auroc(scores[:, None], positive[None])[0, 0])
+
+
+def test_a_resample_without_a_positive_example_has_no_auroc():
+    found = resampled_auroc(np.array([1.0, 2.0]), np.array([True, False]), np.array([[1, 1], [0, 2], [2, 0]], np.uint8))
+    assert found[0] == 0.0
+    assert np.isnan(found[1:]).all()

@@ -1,28 +1,65 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from fast_sae.chat.kinds import SPECIAL_KINDS, Kind
-from fast_sae.evaluation.reconstruction import ReconstructionSums, cell_of, population
+from fast_sae.evaluation.cells import N_CELLS, cell_of, only_outliers, population, without_outliers
+from fast_sae.evaluation.reconstruction import Reconstruction, ReconstructionSums
+from fast_sae.statistics import resample_counts
 
 EVERY_KIND = tuple(Kind)
 CONTENT = (int(Kind.CONTENT),)
 
 
-def summed(x, reconstruction, *, example=None, kind=None, shared=None, active=None, centre=0.0, parts=1):
-    """Sums over rows x and their reconstruction (of the whole SAE, or one for each prefix)."""
+@dataclass
+class Sums:
+    """Sums, and what they measure of a population."""
+
+    sums: ReconstructionSums
+
+    def measure(self, cells) -> Reconstruction | None:
+        return self.sums.measure(cells, confidence=0.9)
+
+
+def summed(
+    x,
+    reconstruction,
+    *,
+    example=None,
+    kind=None,
+    shared=None,
+    outlier=None,
+    active=None,
+    centre=0.0,
+    parts=1,
+    borders=None,
+    resamples=3,
+) -> Sums:
+    """Sums over rows x and their reconstruction (of the whole SAE, or one for each prefix).
+
+    `parts` are added one after the other; between `borders` the rows go to accumulators of their own, merged at last.
+    """
     x = np.asarray(x, float)
     n = len(x)
     prefixes = np.asarray(reconstruction, float).reshape(-1, *x.shape)
     example = np.zeros(n, int) if example is None else np.array(example)
     kind = np.full(n, Kind.CONTENT) if kind is None else np.array(kind)
     shared = np.zeros(n, bool) if shared is None else np.array(shared)
+    outlier = np.zeros(n, bool) if outlier is None else np.array(outlier)
     active = np.ones(n, int) if active is None else np.array(active)
-    sums = ReconstructionSums(int(example.max()) + 1, x.shape[1], len(prefixes))
+    counts = resample_counts(int(example.max()) + 1, resamples, seed=0)
     errors = np.square(prefixes - x).sum(2)
-    for part in np.array_split(np.arange(n), parts):
-        cells = cell_of(kind[part].astype(np.uint8), shared[part])
-        sums.add(example[part], cells, errors[:, part], (x - centre)[part], active[part])
-    return sums
+    found = [
+        ReconstructionSums(counts, np.full(x.shape[1], centre), len(prefixes)) for _ in range(len(borders or ()) + 1)
+    ]
+    for sums, whole in zip(found, np.split(np.arange(n), borders or []), strict=True):
+        for part in np.array_split(whole, parts):
+            cells = cell_of(kind[part].astype(np.uint8), shared[part], outlier[part])
+            sums.add(example[part], cells, errors[:, part], (x - centre)[part], active[part])
+    for other in found[1:]:
+        found[0].merge(other)
+    return Sums(found[0])
 
 
 def test_the_micro_mean_weighs_tokens_and_the_macro_mean_examples():
@@ -143,3 +180,107 @@ def test_adding_in_parts_equals_adding_at_once(parts):
     for kinds in (EVERY_KIND, CONTENT):
         cells = population(tuple(int(kind) for kind in kinds))
         assert summed(**MIXED, parts=parts).measure(cells) == summed(**MIXED).measure(cells)
+
+
+def test_cells_part_rows_by_kind_prefix_and_outlier():
+    kind, shared, outlier = np.meshgrid(np.arange(len(Kind), dtype=np.uint8), [False, True], [False, True])
+    cells = cell_of(kind.ravel(), shared.ravel(), outlier.ravel())
+    assert sorted(cells) == list(range(N_CELLS))
+    assert set(cells[outlier.ravel()]) == set(np.flatnonzero(only_outliers(np.ones(N_CELLS, bool))))
+    assert set(cells[~shared.ravel()]) == set(np.flatnonzero(population(tuple(range(len(Kind))), shared_prefix=False)))
+
+
+def test_without_its_outliers_a_population_has_their_own_mean_and_errors():
+    # without 101 and its error of 0: 0, 2, 4 around 2 and errors 1 + 0 + 1
+    sums = summed([[0], [2], [101], [4]], [[1], [2], [101], [5]], outlier=[False, False, True, False], centre=50.0)
+    assert sums.measure(without_outliers(population(CONTENT))).fvu == (2 / 8,)
+    assert sums.measure(without_outliers(population(CONTENT))).rows == 3
+
+
+def test_the_spread_tells_the_mean_the_variance_and_what_outliers_carry():
+    # (0, 3), (4, 3), (2, 3), (2, 19): mean (2, 7), deviations 4 + 16, 4 + 16, 16, 144
+    x = [[0, 3], [4, 3], [2, 3], [2, 19]]
+    found = summed(x, x, outlier=[False, False, False, True], centre=1.0).sums.spread(population(CONTENT))
+    assert found.mean_norm == pytest.approx(53**0.5)
+    assert found.variance == 200 / 4
+    assert (found.outliers, found.outlier_share) == (1, 144 / 200)
+
+
+@pytest.mark.parametrize("borders", [[1], [3], [5], [2, 3], [1, 2, 3, 4, 5], [0, 6]], ids=str)
+def test_merged_sums_equal_the_sums_of_the_whole_whatever_the_cut(borders):
+    whole, merged = summed(**MIXED), summed(**MIXED, borders=borders)
+    for name in ("rows", "squared_error", "sums"):
+        np.testing.assert_array_equal(getattr(merged.sums, name), getattr(whole.sums, name))
+    for kinds in (EVERY_KIND, CONTENT, tuple(int(kind) for kind in SPECIAL_KINDS)):
+        assert merged.measure(population(kinds)) == whole.measure(population(kinds))
+
+
+def test_sums_of_other_resamples_or_another_centre_are_not_merged():
+    for other in (summed(**MIXED, resamples=2), summed(**MIXED, centre=1.0)):
+        with pytest.raises(AssertionError):
+            summed(**MIXED).sums.merge(other.sums)
+
+
+def test_each_resample_is_the_data_set_in_which_its_examples_stand_so_often():
+    random = np.random.default_rng(0)
+    example, x = np.repeat(np.arange(5), [3, 1, 4, 2, 5]), random.normal(size=(15, 3)) + 7
+    reconstruction, active = x + random.normal(size=x.shape) * 0.3, random.integers(0, 9, 15)
+    found = summed(x, reconstruction, example=example, active=active, centre=6.5, resamples=40)
+    metrics = {"mse": [], "mse_macro": [], "fvu": [], "l0": []}
+    for counts in resample_counts(5, 40, seed=0)[1:]:
+        of_row = counts[example]
+        taken = np.repeat(np.arange(15), of_row)
+        errors = np.square(reconstruction - x).sum(1)
+        variance = np.square(x[taken] - x[taken].mean(0)).sum()
+        metrics["mse"].append(errors[taken].mean() / 3)
+        metrics["fvu"].append(errors[taken].sum() / variance)
+        metrics["l0"].append(active[taken].mean())
+        by_example = [errors[example == i].mean() / 3 for i in range(5)]
+        metrics["mse_macro"].append(np.average(by_example, weights=counts))
+    intervals = found.measure(population(CONTENT)).intervals
+    assert intervals.keys() == metrics.keys()
+    for name, values in metrics.items():
+        assert intervals[name] == pytest.approx(np.quantile(values, [0.05, 0.95])), name
+
+
+def test_a_resample_without_such_rows_is_left_out_of_the_interval():
+    # only example 0 of 2 has a role name; a quarter of the resamples lack it
+    kind = [Kind.ROLE_NAME, Kind.CONTENT, Kind.CONTENT]
+    found = summed([[1], [2], [3]], [[3], [2], [3]], example=[0, 0, 1], kind=kind, resamples=50)
+    assert found.measure(population((int(Kind.ROLE_NAME),))).intervals["mse"] == (4, 4)
+
+
+def test_rows_that_do_not_vary_have_no_interval_of_fvu():
+    found = summed([[3]] * 4, [[4]] * 4, example=[0, 0, 1, 1], resamples=20).measure(population(CONTENT))
+    assert "fvu" not in found.intervals
+    assert found.intervals["mse"] == (1, 1)
+
+
+def simulated(random, examples=80):
+    """Examples that differ in length, in where they lie and in how well they are reconstructed; population FVU 0.2."""
+    lengths = random.integers(5, 40, examples)
+    example = np.repeat(np.arange(examples), lengths)
+    centre, quality = random.normal(size=(examples, 3)), random.gamma(2, 0.5, examples)
+    x = 20 + centre[example] + random.normal(size=(len(example), 3))
+    error = random.normal(size=x.shape) * np.sqrt(0.4 * quality[example])[:, None]
+    return x, x + error, example
+
+
+def coverage(random, repeats, cluster_of):
+    """How often the interval holds the true FVU, 0.4 / 2, when `cluster_of` says what is resampled."""
+    covered = 0
+    for _ in range(repeats):
+        x, reconstruction, example = simulated(random)
+        sums = summed(x, reconstruction, example=cluster_of(example), centre=19.0, resamples=150)
+        low, high = sums.measure(population(CONTENT)).intervals["fvu"]
+        covered += low <= 0.2 <= high
+    return covered / repeats
+
+
+def test_intervals_by_example_cover_the_true_fvu_as_often_as_they_say():
+    """90 %; 1.96 standard errors of 150 repeats are 5 points. Each resample has its own mean and its own variance."""
+    assert 0.85 <= coverage(np.random.default_rng(0), 150, lambda example: example) <= 0.95
+
+
+def test_intervals_by_row_would_claim_too_much():
+    assert coverage(np.random.default_rng(0), 30, lambda example: np.arange(len(example))) < 0.7

@@ -4,34 +4,20 @@ import math
 
 import pytest
 import torch
-from samples import array_source, params, runtime
+from sae_samples import axis_sae
+from samples import array_source, evaluate_settings, runtime
 
 from fast_sae.chat.kinds import Kind
 from fast_sae.evaluation.evaluate import evaluate_sae
 from fast_sae.evaluation.measure import Held
-from fast_sae.evaluation.settings import EvaluateSettings
-from fast_sae.params import parse_section
-from fast_sae.sae.build import build_sae
-from fast_sae.sae.settings import SAESettings
 
 BOT, SCAFFOLD, ROLE, CONTENT, END = Kind
 TRAINED = (int(SCAFFOLD), int(ROLE), int(CONTENT), int(END))
 
 
-def axis_sae(d_in=2, k=1, matryoshka=None, b_dec=0.0):
-    """Latent i is the positive part of axis i; the k largest are kept."""
-    sizes = {"sae.M": d_in, "sae.K": k, "sae.matryoshka": matryoshka, "sae.architecture": "topk"}
-    sae = build_sae(d_in, parse_section(params(**sizes), "sae", SAESettings))
-    with torch.no_grad():
-        sae.W_enc.copy_(torch.eye(d_in))
-        sae.W_dec.copy_(torch.eye(d_in))
-        sae.b_dec.fill_(b_dec)
-    return sae
-
-
 def evaluated(x, lengths, kinds=None, *, shared_prefix=0, labels=None, trained=TRAINED, sae=None, **options):
     held = Held("test", array_source(x, lengths, kinds, shared_prefix=shared_prefix), labels or [None] * len(lengths))
-    settings = EvaluateSettings(**({"label_pooling": "max", "label_examples": 100} | options))
+    settings = evaluate_settings(**options)
     machine = runtime(sae_batch_rows=2)
     return evaluate_sae(sae or axis_sae(), held, held, settings, kinds=trained, dtype=torch.float64, runtime=machine)
 
@@ -96,7 +82,6 @@ def test_the_special_tokens_are_measured_though_only_content_was_trained_on():
 
 def test_rows_of_the_shared_prefix_are_left_out_of_the_varying_metrics():
     found = evaluated(**CHAT).metrics()
-    assert found["reconstruction_mse_varying"] == (9 + 1 + 0 + 9) / 8
     # the varying rows are (5, 3), (1, 4), (7, 0), (3, 4) around (4, 2.75)
     variance = (1 + 9 + 9 + 1) + (0.0625 + 1.5625 + 7.5625 + 1.5625)
     assert found["normalized_mse_varying"] == pytest.approx(19 / variance)
@@ -104,7 +89,6 @@ def test_rows_of_the_shared_prefix_are_left_out_of_the_varying_metrics():
 
 def test_without_a_shared_prefix_all_rows_vary():
     found = evaluated(**CHAT | {"shared_prefix": 0}).metrics()
-    assert found["reconstruction_mse_varying"] == found["reconstruction_mse"]
     assert found["normalized_mse_varying"] == found["normalized_mse"]
 
 
@@ -121,23 +105,79 @@ def test_a_population_without_rows_gives_no_key(tmp_path):
     metrics, _ = written(evaluated(X, [1, 3], shared_prefix=3), tmp_path)
     assert "special_token_mse" not in metrics
     assert "label_auroc" not in metrics
-    assert "reconstruction_mse_varying" not in metrics
+    assert "normalized_mse_varying" not in metrics
     assert metrics["reconstruction_mse"] == 2.25
 
 
 def test_rows_that_are_all_equal_have_an_mse_and_no_fvu(tmp_path):
     metrics, tables = written(evaluated([[3, 1]] * 4, [2, 2]), tmp_path)
     assert metrics["reconstruction_mse"] == 0.5
-    assert not {"normalized_mse", "explained_variance", "normalized_mse_varying"} & set(metrics)
+    assert not {name for name in metrics if name.startswith(("normalized_mse", "explained_variance"))}
     assert tables["fvu_by_prefix"] == [{"prefix": "2", "fvu": ""}]
 
 
-def test_the_headline_metrics_are_at_most_fifteen_flat_finite_numbers(tmp_path):
+def test_the_headline_metrics_are_at_most_fifteen_flat_finite_numbers_besides_their_intervals(tmp_path):
     metrics, _ = written(evaluated(**CHAT, labels=["a", "b"]), tmp_path)
     wanted = "reconstruction_mse reconstruction_mse_macro special_token_mse normalized_mse explained_variance l0"
-    assert {*wanted.split(), "dead_latent_fraction", "label_auroc"} <= set(metrics)
-    assert len(metrics) <= 15
+    labels = {"label_auroc", "label_auroc_dimension", "label_auroc_probe"}
+    assert {*wanted.split(), "dead_latent_fraction"} | labels <= set(metrics)
+    headline = {name for name in metrics if not name.endswith(("_low", "_high"))}
+    assert len(headline) <= 15
+    assert {name.removesuffix("_low").removesuffix("_high") for name in metrics} == headline
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
+
+
+def test_intervals_stand_beside_what_they_are_of():
+    found = evaluated(X, [1, 1, 1, 1], bootstrap_resamples=200).metrics()
+    for name in ("reconstruction_mse", "reconstruction_mse_macro", "normalized_mse", "normalized_mse_varying"):
+        assert 0 <= found[f"{name}_low"] < found[name] < found[f"{name}_high"], name
+    assert found["reconstruction_mse_high"] <= 16 / 2  # the worst example again and again
+    assert (found["l0_low"], found["l0_high"]) == (1, 1)
+
+
+def test_another_seed_draws_other_resamples_and_leaves_the_figures_alone():
+    one, other = (evaluated(X, [1, 1, 1, 1], seed=seed).metrics() for seed in (0, 1))
+    assert one["reconstruction_mse_low"] != other["reconstruction_mse_low"]
+    assert one["reconstruction_mse"] == other["reconstruction_mse"]
+
+
+def test_more_confidence_asks_for_a_wider_interval():
+    low, high = (evaluated(X, [1, 1, 1, 1], bootstrap_resamples=200, confidence=c).metrics() for c in (0.5, 0.99))
+    assert high["reconstruction_mse_low"] < low["reconstruction_mse_low"]
+    assert high["reconstruction_mse_high"] > low["reconstruction_mse_high"]
+
+
+def test_the_table_by_kind_tells_log2_of_the_mse_and_the_percentiles_of_l0(tmp_path):
+    # errors 0 and 4 over two rows of one example and 0 over the other: micro 4 / 6, macro (4 / 4 + 0) / 2
+    x = [[1, 0], [3, 2], [5, -1]]
+    _, tables = written(evaluated(x, [2, 1], sae=axis_sae(k=1)), tmp_path)
+    line = next(line for line in tables["by_kind"] if line["kind"] == "content")
+    assert float(line["log2_mse"]) == pytest.approx(math.log2((4 + 1) / 6), abs=1e-5)
+    assert float(line["log2_mse_macro"]) == pytest.approx(math.log2((4 / 4 + 1 / 2) / 2), abs=1e-5)
+    assert (line["l0_p5"], line["l0_p50"], line["l0_p95"]) == ("1", "1", "1")
+    shown = [(row["percentile"], row["l0"]) for row in tables["l0"] if row["kind"] == "content"]
+    assert shown == [("5", "1"), ("50", "1"), ("95", "1")]
+
+
+def test_an_mse_of_zero_has_no_log2(tmp_path):
+    _, tables = written(evaluated([[1, 0], [2, 0]], [2]), tmp_path)
+    assert (tables["by_kind"][0]["mse"], tables["by_kind"][0]["log2_mse"]) == ("0", "")
+
+
+def test_l0_percentiles_follow_the_rows_of_each_kind(tmp_path):
+    x, kinds = [[1, 1], [1, 0], [-1, -1], [0, 2]], [SCAFFOLD, CONTENT, CONTENT, CONTENT]
+    _, tables = written(evaluated(x, [4], kinds, sae=axis_sae(k=2)), tmp_path)
+    found = {(row["kind"], row["percentile"]): row["l0"] for row in tables["l0"]}
+    assert [found["scaffold", q] for q in ("5", "50", "95")] == ["2", "2", "2"]
+    assert [found["content", q] for q in ("5", "50", "95")] == ["0", "1", "1"]
+    assert [found["trained", q] for q in ("5", "50", "95")] == ["0", "1", "2"]
+
+
+def test_latents_silent_on_one_kind_are_counted_there_with_the_bound_of_its_rows(tmp_path):
+    kinds = [SCAFFOLD, CONTENT, CONTENT, CONTENT]
+    _, tables = written(evaluated([[1, 0], [0, 1], [0, 2], [0, 3]], [4], kinds), tmp_path)
+    found = {line["kind"]: (line["silent_latents"], line["silent_density_bound"]) for line in tables["by_kind"]}
+    assert (found["trained"], found["content"], found["scaffold"]) == (("0", "0.75"), ("0.5", "1"), ("0.5", "1"))
 
 
 def test_no_row_of_a_trained_kind_is_no_crash_and_no_number(tmp_path):
@@ -185,7 +225,7 @@ def test_a_large_mean_costs_no_digits():
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])
 def test_metrics_do_not_hang_on_how_many_rows_are_encoded_at_once(rows):
     held = Held("test", array_source(CHAT["x"], [4, 4], CHAT["kinds"], shared_prefix=2), ["a", "b"])
-    settings = EvaluateSettings(label_pooling="mean", label_examples=100)
+    settings = evaluate_settings(label_pooling="mean")
     one, other = (
         evaluate_sae(
             axis_sae(), held, held, settings, kinds=TRAINED, dtype=torch.float64, runtime=runtime(sae_batch_rows=n)
@@ -196,13 +236,14 @@ def test_metrics_do_not_hang_on_how_many_rows_are_encoded_at_once(rows):
 
 
 def test_labels_are_scored_on_test_with_the_latent_that_validation_chose(tmp_path):
-    sae, settings = axis_sae(), EvaluateSettings(label_pooling="max", label_examples=100)
+    sae, settings = axis_sae(), evaluate_settings()
     validation = Held("validation", array_source([[5, 0], [4, 0], [0, 0], [0, 0]]), ["a", "a", "b", "b"])
     test = Held("test", array_source([[0, 9], [5, 0], [1, 0], [0, 0]]), ["a", "a", "b", "b"])
     report = evaluate_sae(sae, validation, test, settings, kinds=TRAINED, dtype=torch.float64, runtime=runtime())
     metrics, tables = written(report, tmp_path)
     line = tables["labels"][0]
     assert (line["label"], line["latent"], float(line["validation_auroc"])) == ("a", "0", 1.0)
+    assert line["test_examples"] == "2"
     assert float(line["test_auroc"]) == 0.625
     second = float(tables["labels"][1]["test_auroc"])
     assert metrics["label_auroc"] == pytest.approx((0.625 + second) / 2)
@@ -214,12 +255,24 @@ def test_labels_do_not_see_rows_of_kinds_that_were_not_trained_on():
     assert evaluated(x, [2] * 4, kinds, labels=labels).metrics()["label_auroc"] == 0.5
 
 
-def test_labels_of_the_first_examples_are_scored_where_there_are_more_than_the_limit():
-    labels = ["a", "b", "a", "b", "b", "a"]
-    x = [[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]]
-    report = evaluated(x, [1] * 6, labels=labels, label_examples=4)
+def test_at_most_label_examples_are_scored_and_drawn_from_the_whole_split():
+    """A split keeps the order of the data, which may be sorted by label."""
+    labels = ["a"] * 20 + ["b"] * 20
+    report = evaluated([[1, 0]] * 20 + [[0, 1]] * 20, [1] * 40, labels=labels, label_examples=12)
+    assert sum(report.labels.test_examples) == 12
+    assert all(report.labels.test_examples)
     assert report.metrics()["label_auroc"] == 1.0
-    assert [score.test_examples for score in report.labels] == [2, 2]
+
+
+def test_the_latent_stands_beside_a_dimension_and_a_probe(tmp_path):
+    # "a" is told by a low first dimension, which no latent of these axes can show
+    x, labels = [[-2, 1], [-1, 1], [-3, 1], [1, 1], [3, 1], [2, 1]] * 2, ["a", "a", "a", "b", "b", "b"] * 2
+    metrics, tables = written(evaluated(x, [1] * 12, labels=labels), tmp_path)
+    line = tables["labels"][0]
+    assert (line["label"], line["dimension"], line["dimension_auroc"]) == ("a", "0", "1")
+    assert line["dimension_by"] == "low max"
+    assert (metrics["label_auroc_dimension"], metrics["label_auroc_probe"]) == (1.0, 1.0)
+    assert float(line["probe_auroc_low"]) == float(line["probe_auroc_high"]) == 1.0
 
 
 @pytest.mark.parametrize("label", ["plain", "a, b", 'say "so"', "two\nlines", "Größe"])

@@ -20,7 +20,7 @@ def evaluate_sae(
     dtype: torch.dtype,
     runtime: RuntimeSettings,
 ) -> Report:
-    """Measure an SAE on test; validation only chooses each label's latent.
+    """Measure an SAE on test; validation chooses what tells each label, and says where outliers begin.
 
     Args:
         sae: As loaded.
@@ -32,9 +32,8 @@ def evaluate_sae(
         runtime: The `runtime` section.
     """
     evaluator = Evaluator(sae.to(runtime.torch_device(), dtype), settings, kinds, runtime.sae_batch_rows)
-    measured = evaluator.measure(test)
-    labels = []
-    if any(label is not None for label in test.labels):
-        chosen_on = evaluator.measure(validation).pooled
-        labels = score_labels(chosen_on, validation.labels, measured.pooled, test.labels)
-    return Report(measured, labels, kinds, sae.settings.prefixes, sae.settings.K)
+    reference = evaluator.look_at(validation)
+    measured = evaluator.measure(test, reference.scale)
+    counts = measured.counts[:, measured.features.examples]
+    labels = score_labels(reference.features, measured.features, counts, settings.seed)
+    return Report(measured, labels, kinds, sae.settings.prefixes, sae.settings.K, settings.confidence)

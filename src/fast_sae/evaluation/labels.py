@@ -1,86 +1,108 @@
-"""Whether single latents tell the labels of the data: the best latent's AUROC for each label."""
+"""Whether single latents tell the labels of the data, beside what the activations tell without an SAE.
+
+Three ways to tell a label from the rest, each fitted and chosen on validation alone and scored once on test: the best
+latent, the best single dimension of the activations, and a linear probe on them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int64, UInt8
 
-from fast_sae.statistics import auroc
-
-
-class PooledLatents:
-    """One value per example and latent, over the rows of the example."""
-
-    def __init__(self, n_examples: int, n_latents: int, pooling: Literal["max", "mean"], limit: int) -> None:
-        """Pool the first `limit` of `n_examples` examples."""
-        self._values = np.zeros((min(n_examples, limit), n_latents), np.float32)
-        self._rows = np.zeros((len(self._values), 1), np.float32)
-        self._combine = np.maximum if pooling == "max" else np.add
-        self._divide = pooling == "mean"
-
-    def add(self, example: Integer[np.ndarray, " row"], latents: Float[np.ndarray, "row M"]) -> None:
-        """Take some rows in the order of their examples; an example's rows may come in several calls."""
-        n = int(np.searchsorted(example, len(self._values)))
-        if n == 0:
-            return
-        examples, starts, counts = np.unique(example[:n], return_index=True, return_counts=True)
-        pooled = self._combine.reduceat(latents[:n], starts, axis=0)
-        self._values[examples] = self._combine(self._values[examples], pooled)
-        self._rows[examples, 0] += counts
-
-    def result(self) -> Float[np.ndarray, "example M"]:
-        """Return the pooled latents; 0 for an example without rows."""
-        return self._values / np.maximum(self._rows, 1) if self._divide else self._values
+from fast_sae.evaluation.pooling import Features
+from fast_sae.evaluation.probe import Probe, choose_penalty, folds
+from fast_sae.statistics import Interval, auroc, percentile_interval, resampled_auroc
 
 
 @dataclass(frozen=True)
-class LabelScore:
-    """The latent that tells one label best."""
+class LabelScores:
+    """How well each label is told."""
 
-    label: str
-    latent: int
+    labels: Sequence[str] = ()
+    test_examples: Sequence[int] = ()
+    """Test examples with each label."""
+    latent: Sequence[int] = ()
     """Chosen on validation."""
-    validation_auroc: float
-    test_auroc: float
-    test_examples: int
-    """Test examples with this label."""
+    latent_validation_auroc: Sequence[float] = ()
+    dimension: Sequence[int] = ()
+    """Chosen on validation."""
+    dimension_by: Sequence[str] = ()
+    """How it tells the label, by the same choice: by being high or low at its largest, smallest or mean."""
+    probe_penalty: float | None = None
+    auroc: dict[str, Float[np.ndarray, "sample label"]] = field(default_factory=dict)
+    """Test AUROC by `latent`, `dimension` and `probe`: of the test examples, then of each resample of them."""
+
+    def interval(self, method: str, label: int, confidence: float) -> Interval | None:
+        """Return the bootstrap interval of one label's test AUROC."""
+        return percentile_interval(self.auroc[method][1:, label], confidence)
+
+    def means(self, method: str) -> Float[np.ndarray, " sample"]:
+        """Return the mean over labels, of test and of each resample; labels that one lacks are left out of it."""
+        known = ~np.isnan(self.auroc[method])
+        with np.errstate(invalid="ignore"):
+            return np.where(known, self.auroc[method], 0).sum(1) / known.sum(1)
 
 
 def score_labels(
-    validation: Float[np.ndarray, "validation_example M"],
-    validation_labels: Sequence[str | None],
-    test: Float[np.ndarray, "test_example M"],
-    test_labels: Sequence[str | None],
-) -> list[LabelScore]:
-    """Choose for each label the latent with the highest AUROC on validation, and score it on test.
+    validation: Features, test: Features, counts: UInt8[np.ndarray, "sample test_example"], seed: int
+) -> LabelScores:
+    """Choose on validation what tells each label from the rest, and score it on test.
 
-    The pooled latents may be those of the first examples only. Examples without a label are left out; so are labels
-    that one of the splits does not hold.
+    Args:
+        validation: What chooses.
+        test: What is scored.
+        counts: How often each resample holds each test example.
+        seed: Deals the folds that choose the probe's penalty.
+
+    Labels that one of the splits does not hold are not scored, but their examples count against the others.
     """
-    validation_labels, test_labels = validation_labels[: len(validation)], test_labels[: len(test)]
-    labels = sorted({*validation_labels} & {*test_labels} - {None}, key=str)
+    labels = sorted({*validation.labels.tolist()} & {*test.labels.tolist()})
     if len(labels) < 2:
-        return []
-    chosen_on = _auroc(validation, validation_labels, labels)
-    scored_on = _auroc(test, test_labels, labels)
-    best = chosen_on.argmax(1)
-    return [
-        LabelScore(
-            label=str(label),
-            latent=int(latent),
-            validation_auroc=float(chosen_on[i, latent]),
-            test_auroc=float(scored_on[i, latent]),
-            test_examples=sum(other == label for other in test_labels),
-        )
-        for i, (label, latent) in enumerate(zip(labels, best, strict=True))
-    ]
+        return LabelScores()
+    positive, of_test = (features.labels == np.array(labels)[:, None] for features in (validation, test))
+    latent, latent_auroc = _best(auroc(validation.latents, positive))
+    dimension, by, sign = _best_dimension(validation, positive)
+    penalty = choose_penalty(validation.mean, positive, folds(validation.labels.tolist(), seed))
+    scores = {
+        "latent": test.latents[:, latent],
+        "dimension": test.dimensions[:, dimension] * sign,
+        "probe": Probe(validation.mean, positive, penalty).scores(test.mean),
+    }
+    return LabelScores(
+        labels=labels,
+        test_examples=of_test.sum(1).tolist(),
+        latent=latent.tolist(),
+        latent_validation_auroc=latent_auroc.tolist(),
+        dimension=(dimension % test.mean.shape[1]).tolist(),
+        dimension_by=by,
+        probe_penalty=penalty,
+        auroc={name: _resampled(values, of_test, counts) for name, values in scores.items()},
+    )
 
 
-def _auroc(
-    pooled: Float[np.ndarray, "example M"], labels: Sequence[str | None], wanted: Sequence[str | None]
-) -> Float[np.ndarray, "label M"]:
-    labelled: Bool[np.ndarray, " example"] = np.array([label is not None for label in labels])
-    names = np.array([label for label in labels if label is not None])
-    return auroc(pooled[labelled], np.stack([names == label for label in wanted]))
+def _best(found: Float[np.ndarray, "label feature"]) -> tuple[Int64[np.ndarray, " label"], Float[np.ndarray, " label"]]:
+    best = found.argmax(1)
+    return best, found[np.arange(len(best)), best]
+
+
+def _best_dimension(
+    validation: Features, positive: Bool[np.ndarray, "label example"]
+) -> tuple[Int64[np.ndarray, " label"], list[str], Float[np.ndarray, " label"]]:
+    """Choose the dimension that tells each label best, by being high or by being low: max(AUROC, 1 − AUROC)."""
+    found, d_in = auroc(validation.dimensions, positive), validation.mean.shape[1]
+    best, _ = _best(np.maximum(found, 1 - found))
+    high = found[np.arange(len(best)), best] >= 0.5
+    pools = ["max", "min"] if validation.dimensions.shape[1] > d_in else ["mean"]
+    told = [pools[i // d_in] for i in best]
+    by = [f"{'high' if up != (pool == 'min') else 'low'} {pool}" for up, pool in zip(high, told, strict=True)]
+    return best, by, np.where(high, 1.0, -1.0)
+
+
+def _resampled(
+    scores: Float[np.ndarray, "example label"],
+    positive: Bool[np.ndarray, "label example"],
+    counts: UInt8[np.ndarray, "resample example"],
+) -> Float[np.ndarray, "resample label"]:
+    columns = [resampled_auroc(score, of_label, counts) for score, of_label in zip(scores.T, positive, strict=True)]
+    return np.stack(columns, 1)

@@ -1,23 +1,28 @@
-"""One pass of an SAE over held-out activations, and all that is counted on the way.
+"""One pass of an SAE over a held-out split, and all that is counted on the way.
 
-Cost: one encode and one decode per row, no gradients. Memory: one batch, the pooled latents of the examples that the
-label metrics use, and a few numbers per example.
+Validation says what is usual and chooses what tells a label; test is scored. Cost: one encode and, on test, one decode
+per row, no gradients. Memory: one batch, what was pooled of the examples that the label metrics use, a few numbers per
+example and validation row, and the sums of every bootstrap resample.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from fast_sae.activations.source import ActivationSource, Rows
-from fast_sae.evaluation.labels import PooledLatents
-from fast_sae.evaluation.reconstruction import ReconstructionSums, cell_of
+from fast_sae.evaluation.cells import cell_of
+from fast_sae.evaluation.firing import FiringCounts
+from fast_sae.evaluation.pooling import Features, Pools
+from fast_sae.evaluation.reconstruction import ReconstructionSums
 from fast_sae.evaluation.settings import EvaluateSettings
+from fast_sae.evaluation.sinks import GiantCounts, Norms, Scale
 from fast_sae.progress import progress_bar
 from fast_sae.sae.base import SparseAutoencoder
+from fast_sae.statistics import resample_counts
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,42 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What validation says before test is seen."""
+
+    scale: Scale
+    features: Features
+    """Of each labelled example, over its rows of the trained kinds."""
+
+
+@dataclass(frozen=True)
 class Measured:
-    """What one pass over a split gives."""
+    """What one pass over test gives."""
 
     sums: ReconstructionSums
-    fired: Int64[np.ndarray, " M"]
-    """Rows of the trained kinds on which each latent fired."""
-    pooled: Float[np.ndarray, "example M"]
-    """Latents pooled over each example's rows of the trained kinds."""
+    firing: FiringCounts
+    giant: GiantCounts
+    features: Features
+    counts: UInt8[np.ndarray, "sample example"]
+    """How often each resample holds each example."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows, and what is computed of them."""
+
+    rows: Rows
+    x: Float[Tensor, "row d_in"]
+    trained: Bool[np.ndarray, " row"]
+    """Whether a row's kind is one that the SAE was trained on."""
+    norm: Float[np.ndarray, " row"]
+    """‖x‖."""
+    deviation: Float[np.ndarray, " row"]
+    """‖x − b_dec‖²."""
+
+    def pool(self, pools: Pools, latents: Float[Tensor, "row M"]) -> None:
+        trained = torch.from_numpy(self.trained).to(self.x.device)
+        pools.add(self.rows.example[self.trained], self.x[trained], latents[trained])
 
 
 @dataclass(frozen=True)
@@ -53,33 +86,41 @@ class Evaluator:
     batch_rows: int
 
     @torch.no_grad()
-    def measure(self, held: Held) -> Measured:
-        """Go once over a split and keep the sums."""
-        sae, prefixes = self.sae, self.sae.settings.prefixes
-        sums = ReconstructionSums(len(held.labels), sae.d_in, len(prefixes))
-        fired = torch.zeros(sae.settings.M, dtype=torch.int64, device=sae.b_dec.device)
-        pooled = PooledLatents(
-            len(held.labels), sae.settings.M, self.settings.label_pooling, self.settings.label_examples
-        )
+    def look_at(self, validation: Held) -> Reference:
+        """Find out what is usual, and pool what chooses; without labels, nothing is encoded."""
+        norms, pools = Norms(), self._pools(validation)
+        for batch in self._batches(validation):
+            norms.add(batch.norm[batch.trained], batch.deviation[batch.trained])
+            if len(pools.labels):
+                batch.pool(pools, self.sae.encode(batch.x))
+        return Reference(norms.scale(), pools.result())
+
+    @torch.no_grad()
+    def measure(self, test: Held, scale: Scale) -> Measured:
+        """Go once over test and keep the sums."""
+        sae, settings = self.sae, self.settings
+        counts = resample_counts(len(test.labels), settings.bootstrap_resamples, settings.seed)
+        sums = ReconstructionSums(counts, sae.b_dec.double().cpu().numpy(), len(sae.settings.prefixes))
+        firing, giant, pools = FiringCounts(sae.settings.M), GiantCounts(scale.median_norm), self._pools(test)
+        for batch in self._batches(test):
+            rows, x, latents = batch.rows, batch.x, sae.encode(batch.x)
+            errors = [(r - x).double().square().sum(1).cpu().numpy() for r in sae.reconstructions(latents)]
+            shared = rows.position < test.source.provenance.shared_prefix
+            cell = cell_of(rows.kind, shared, scale.outliers(batch.deviation))
+            active = firing.add(cell, latents > 0)
+            sums.add(rows.example, cell, np.stack(errors), (x - sae.b_dec).cpu().numpy(), active)
+            giant.add(cell, batch.norm)
+            batch.pool(pools, latents)
+        return Measured(sums, firing, giant, pools.result(), counts)
+
+    def _batches(self, held: Held) -> Iterator[_Batch]:
         with progress_bar(f"evaluate on {held.name}", "row", len(held.source.kind)) as progress:
             for rows in held.source.chunks(self.batch_rows):
-                x = self._tensor(rows)
-                latents = sae.encode(x)
-                errors = [(r - x).double().square().sum(1).cpu().numpy() for r in sae.reconstructions(latents)]
-                cell = cell_of(rows.kind, rows.position < held.source.provenance.shared_prefix)
-                active = latents > 0
-                sums.add(
-                    rows.example,
-                    cell,
-                    np.stack(errors),
-                    (x - sae.b_dec).cpu().numpy(),
-                    active.sum(1).cpu().numpy(),
-                )
-                trained = np.isin(rows.kind, self.kinds)
-                fired += active[torch.from_numpy(trained).to(active.device)].sum(0)
-                pooled.add(rows.example[trained], latents.cpu().numpy()[trained])
+                x = torch.from_numpy(np.array(rows.activations)).to(self.sae.b_dec)
+                norm = x.double().norm(dim=1).cpu().numpy()
+                deviation = (x - self.sae.b_dec).double().square().sum(1).cpu().numpy()
+                yield _Batch(rows, x, np.isin(rows.kind, self.kinds), norm, deviation)
                 progress.update(len(rows))
-        return Measured(sums, fired.cpu().numpy(), pooled.result())
 
-    def _tensor(self, rows: Rows) -> Float[Tensor, "row d_in"]:
-        return torch.from_numpy(np.array(rows.activations)).to(self.sae.b_dec)
+    def _pools(self, held: Held) -> Pools:
+        return Pools(held.labels, self.sae.settings.M, self.sae.d_in, self.settings)

@@ -13,4 +13,11 @@ class EvaluateSettings(Settings):
     label_pooling: Literal["max", "mean"]
     """How the latents of an example's tokens become one value per latent, for the label metrics."""
     label_examples: Annotated[int, Field(gt=0)]
-    """Examples of a split used for the label metrics, at most; memory is 4 bytes times this times sae.M."""
+    """Labelled examples drawn from a split for the label metrics, at most; memory is 4 bytes times this times
+    sae.M + 3 d_in."""
+    bootstrap_resamples: Annotated[int, Field(gt=0)]
+    """Resamples of the test examples behind each interval; memory is 8 bytes times this times d_in for each kind."""
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the resamples that an interval holds."""
+    seed: Annotated[int, Field(ge=0)]
+    """Draws the resamples, the label examples and the probe's folds."""
