@@ -68,7 +68,7 @@ def check(params: Section) -> Json:
     if not parsed.model.is_local and parsed.model.revision != (commit := resolve_commit(parsed.model)):
         raise ParamsError(f"{PARAMS}: model.revision must be a commit, so that it stays the same; set it to {commit}")
     config = read_model_config(parsed.model)
-    n_blocks, d_in = (_config_number(config, names, parsed.model) for names in (_BLOCKS, _WIDTH))
+    n_blocks, d_in = _config_number(config, _BLOCKS, parsed.model), model_width(config, parsed.model)
     for broken in _broken_model_rules(parsed, config, n_blocks):
         raise ParamsError(f"{PARAMS}: {broken}")
     if parsed.sae.options:
@@ -107,6 +107,11 @@ def read_model_config(model: ModelSettings) -> Json:
     if not isinstance(config, dict):
         raise ModelError(f"{path} holds no JSON object")
     return cast(Json, config)
+
+
+def model_width(config: Json, model: ModelSettings) -> int:
+    """Return d_in, the width of a model's activations, as its config tells."""
+    return _config_number(config, _WIDTH, model)
 
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")

@@ -24,6 +24,7 @@ BLOCKS = {  # num_hidden_layers in each model's config.json
     "qwen2.5-3b": 36,
     "qwen2.5-7b": 28,
 }
+RECIPES = ("fast-jumprelu", "fast-standard", "hypothesaes")
 PAPER = {  # FAST's layers; SAELens' blocks.L.hook_resid_post is hidden_states[L + 1]
     "llama-3.2-1b": (4, 9, 14),
     "llama-3.2-3b": (4, 12, 20),
@@ -75,7 +76,7 @@ def write_back(path: Path) -> None:
 
 
 def test_the_presets_are_those_of_the_table():
-    assert list_presets(ROOT / "presets") == sorted(BLOCKS)
+    assert list_presets(ROOT / "presets") == sorted([*BLOCKS, *RECIPES])
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -115,6 +116,52 @@ def test_presets_set_the_same_keys_so_that_one_may_follow_another(here):
     apply_preset("qwen2.5-7b")
     assert (here / "params.yaml").read_bytes() == once
     assert apply_preset("qwen2.5-7b") == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_follows_any_model_and_leaves_model_data_and_layer(here, name):
+    shutil.copytree(ROOT / "presets", here / "presets", dirs_exist_ok=True)
+    before, had = load_params(), comments(here / "params.yaml")
+    apply_preset(name)
+    after = load_params()
+    parse(after)
+    assert comments(here / "params.yaml") == had
+    assert {section for section in before if before[section] != after[section]} <= {"sae", "train"}
+    assert after["sae"]["layer"] == before["sae"]["layer"]
+    assert after["train"]["kinds"] == before["train"]["kinds"]
+    assert after["sae"]["architecture"] == name.removeprefix("fast-").replace("hypothesaes", "topk")
+
+
+def test_recipes_set_the_same_keys_so_that_one_takes_another_back():
+    keys = [yaml.safe_load((ROOT / f"presets/{name}.yaml").read_text()) for name in RECIPES]
+    for section in ("sae", "train"):
+        of_all = [set(preset[section]) - {"standard", "jumprelu", "aux_coef"} for preset in keys]
+        assert of_all[0] == of_all[1] == of_all[2]
+
+
+def test_an_m_of_so_many_widths_becomes_a_number(here):
+    changes = apply_preset(write_preset(here, "sae:\n  M: 8x\n  matryoshka:\n"))
+    assert Change("sae", "M", 512, 768) in changes  # the embedded model is 96 wide
+    assert apply_preset("mine") == []
+
+
+@pytest.mark.parametrize("value", ["0x8", "x8", "-8x", "8 x", "8.5x"])
+def test_any_other_word_for_m_is_refused(here, value):
+    with pytest.raises(ParamsError, match=r"sae.M must be a whole number"):
+        read_preset(write_preset(here, f"sae:\n  M: '{value}'\n"))
+
+
+def test_one_value_of_an_architecture_leaves_the_others_and_their_comments(here):
+    before = lines(here / "params.yaml")
+    changes = apply_preset(write_preset(here, "sae:\n  jumprelu:\n    bandwidth: 0.5\n"))
+    assert changes == [Change("sae.jumprelu", "bandwidth", 0.05, 0.5)]
+    differ = [(a, b) for a, b in zip(before, lines(here / "params.yaml"), strict=True) if a != b]
+    assert differ == [("    bandwidth: 0.05", "    bandwidth: 0.5")]
+
+
+def test_an_unknown_value_of_an_architecture_is_refused(here):
+    with pytest.raises(ParamsError, match=r"sae.jumprelu.bandwith is not in params.yaml; did you mean 'bandwidth'"):
+        read_preset(write_preset(here, "sae:\n  jumprelu:\n    bandwith: 0.5\n"))
 
 
 def test_comments_and_order_stay_and_what_is_not_named_stays(here):

@@ -4,6 +4,7 @@ Values are put in place as text, so that comments, order and everything else sta
 No edit of the user's is lost: what stood in params.yaml before is kept in params.yaml.before.
 """
 
+import copy
 import difflib
 import re
 import shutil
@@ -19,15 +20,16 @@ from typing import cast
 import yaml
 from dvc.utils.serialize import dumps_yaml
 
-from fast_sae.activations.settings import HUB_MODEL
+from fast_sae.activations.settings import HUB_MODEL, ModelSettings
 from fast_sae.artifacts import whole_file
 from fast_sae.errors import ModelError, ParamsError
-from fast_sae.params import PARAMS, Section, load_params
+from fast_sae.params import PARAMS, Section, load_params, parse_section
 from fast_sae.pipeline.model_files import FoundModel, find_commit, try_model
-from fast_sae.preflight import check, parse
+from fast_sae.preflight import check, model_width, parse, read_model_config
 
 PRESETS = Path("presets")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_TIMES_WIDTH = re.compile(r"([1-9][0-9]*)x")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Change:
     """One value that a preset changes."""
 
     section: str
+    """The section, or a sub-section such as sae.jumprelu."""
     key: str
     old: object
     new: object
@@ -120,7 +123,8 @@ class Preset:
 def read_preset(name: str, presets: Path = PRESETS, params: Path = PARAMS) -> Preset:
     """Hold a preset against params.yaml, and write nothing.
 
-    A branch in model.revision becomes the commit that it stands for now.
+    A branch in model.revision becomes the commit that it stands for now, and an sae.M such as 8x so many times the
+    width of the model's activations.
 
     Raises:
         ParamsError: if there is no such preset, or params.yaml would not hold with it.
@@ -131,7 +135,7 @@ def read_preset(name: str, presets: Path = PRESETS, params: Path = PARAMS) -> Pr
     raw = params.read_bytes()
     changes = _changes(before, load_params(path), path)
     try:
-        changes = _pinned(before, changes)
+        changes = _sized(before, _pinned(before, changes))
         wanted = _merged(before, changes)
         model = try_model(parse(wanted).model)
         if isinstance(model, FoundModel):  # otherwise the prerequisites say so
@@ -207,14 +211,22 @@ def _changes(before: Section, wanted: Section, path: Path) -> list[Change]:
         if not isinstance(values, Mapping):
             raise ParamsError(f"{path}: {section} must be a mapping of values, found {values!r}")
         have = cast(Section, there)
-        for key, value in cast(Section, values).items():
-            if key not in have:
-                near = difflib.get_close_matches(str(key), have, n=1)
-                guess = f"; did you mean {near[0]!r}?" if near else ""
-                raise ParamsError(f"{path}: {section}.{key} is not in {PARAMS}{guess}")
-            if _differ(have[key], value):
-                changes.append(Change(section, key, have[key], value))
+        changes += _changes_in(section, have, cast(Mapping[object, object], values), path)
     return changes
+
+
+def _changes_in(section: str, have: Section, values: Mapping[object, object], path: Path) -> Iterator[Change]:
+    """Yield what differs in a section; of a mapping in it, such as sae.jumprelu, value by value, for its comments."""
+    for key, value in values.items():
+        if not isinstance(key, str) or key not in have:
+            near = difflib.get_close_matches(str(key), have, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise ParamsError(f"{path}: {section}.{key} is not in {PARAMS}{guess}")
+        there = have[key]
+        if isinstance(there, Mapping) and isinstance(value, Mapping) and there and value:
+            yield from _changes_in(f"{section}.{key}", cast(Section, there), cast(Mapping[object, object], value), path)
+        elif _differ(there, value):
+            yield Change(section, key, there, value)
 
 
 def _differ(old: object, new: object) -> bool:
@@ -222,17 +234,30 @@ def _differ(old: object, new: object) -> bool:
 
 
 def _merged(before: Section, changes: list[Change]) -> dict[str, object]:
-    merged: dict[str, object] = {
-        name: dict(cast(Section, values)) if isinstance(values, Mapping) else values for name, values in before.items()
-    }
+    merged = copy.deepcopy(dict(before))
     for change in changes:
-        cast(dict[str, object], merged[change.section])[change.key] = change.new
+        place = merged
+        for name in change.section.split("."):
+            place = cast(dict[str, object], place[name])
+        place[change.key] = change.new
     return merged
+
+
+def _sized(before: Section, changes: list[Change]) -> list[Change]:
+    """Put a number in the place of an sae.M of so many times the width of the model, such as 8x."""
+    asked = next((change for change in changes if (change.section, change.key) == ("sae", "M")), None)
+    times = _TIMES_WIDTH.fullmatch(str(asked.new)) if asked else None
+    if asked is None or times is None:
+        return changes
+    model = parse_section(_merged(before, changes), "model", ModelSettings)
+    M = int(times[1]) * model_width(read_model_config(model), model)
+    others = [change for change in changes if change is not asked]
+    return others if asked.old == M else [*others, Change("sae", "M", asked.old, M)]
 
 
 def _pinned(before: Section, changes: list[Change]) -> list[Change]:
     """Put the commit in the place of a hub model's branch."""
-    model = parse(_merged(before, changes)).model
+    model = parse_section(_merged(before, changes), "model", ModelSettings)
     if model.files != HUB_MODEL or _COMMIT.fullmatch(model.revision or ""):
         return changes
     commit = find_commit(model)
@@ -244,7 +269,9 @@ def _pinned(before: Section, changes: list[Change]) -> list[Change]:
 def _put(text: str, change: Change) -> str:
     """Replace one value in the text, from the colon behind its key to its last character."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    section = _value(root, change.section)
+    section = root
+    for name in change.section.split("."):
+        section = _value(section, name)
     for key, value in section.value if isinstance(section, yaml.MappingNode) else ():
         if key.value == change.key:
             start = text.index(":", key.end_mark.index) + 1

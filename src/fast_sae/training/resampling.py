@@ -1,7 +1,8 @@
 """Dead latents started anew at what the SAE reconstructs worst (Bricken et al. 2023, "Towards Monosemanticity").
 
 Rows are drawn with probability ∝ ‖x̂ − x‖⁴, the square of the loss; a drawn row's direction from the decoder bias
-becomes a dead latent's decoder row and, a fifth as long as the living latents' on average, its encoder; Adam forgets it.
+becomes a dead latent's decoder row and, a fifth as long as the living latents' on average, its encoder; Adam forgets
+it.
 """
 
 import torch
