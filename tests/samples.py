@@ -14,6 +14,8 @@ from fast_sae.activations.source import Provenance, Rows
 from fast_sae.activations.stored import StoredActivations
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
+from fast_sae.chat.render import Rendered
+from fast_sae.chat.roles import Role
 from fast_sae.params import load_params
 from fast_sae.runtime import RuntimeSettings
 
@@ -84,6 +86,15 @@ class ArraySource:
 def rows_of(arrays: dict[str, np.ndarray]) -> Rows:
     """Rows from the arrays of a shard."""
     return Rows(**{name: arrays[name] for name in ("activations", "example", "position", "token_id", "kind")})
+
+
+def rendered_tokens(
+    token_ids: Sequence[int], kinds: Sequence[int] | None = None, roles: Sequence[int] | None = None
+) -> Rendered:
+    """An example of these tokens; of these kinds (content) and roles (none)."""
+    n = len(token_ids)
+    kinds, roles = [Kind.CONTENT] * n if kinds is None else kinds, [Role.NONE] * n if roles is None else roles
+    return Rendered(np.array(token_ids, np.int32), np.array(kinds, np.uint8), False, np.array(roles, np.uint8))
 
 
 def row_arrays(
