@@ -56,7 +56,7 @@ def model_config(folder: Path, n_blocks: int = 4, d_in: int = 8) -> str:
 
 def runtime(**overrides: object) -> RuntimeSettings:
     """A runtime section for the CPU."""
-    section = {"device": "cpu", "extract_batch_tokens": 64, "sae_batch_rows": 3} | overrides
+    section = {"device": "cpu", "extract_batch_tokens": 64, "lm_batch_tokens": 64, "sae_batch_rows": 3} | overrides
     return RuntimeSettings.model_validate(section)
 
 

@@ -27,3 +27,41 @@ def auroc(
     ]
     with np.errstate(invalid="ignore", divide="ignore"):
         return (np.concatenate(blocks, 1) - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def bootstrap_ratio(
+    numerators: Float[np.ndarray, " example"],
+    denominators: Float[np.ndarray, " example"],
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> tuple[float, float] | tuple[None, None]:
+    """Percentile interval of Σ numerators / Σ denominators when whole examples are drawn anew, with replacement.
+
+    The tokens of one example hang together, so that examples are drawn, not tokens (Field & Welsh 2007, "Bootstrapping
+    clustered data"); the interval is between percentiles of the draws (Efron & Tibshirani 1993, section 13.3).
+
+    Args:
+        numerators: The sum of each example.
+        denominators: What it is a sum over.
+        resamples: Draws of all examples.
+        seed: Of the draws: the same for each ratio over the same examples, so that they are drawn together.
+        confidence: Share of the draws between the bounds.
+
+    Returns:
+        Both bounds; None where no draw has a denominator other than 0.
+
+    >>> bootstrap_ratio(np.array([1.0, 2.0]), np.array([2.0, 4.0]), resamples=10, seed=0)
+    (0.5, 0.5)
+    """
+    random = np.random.default_rng(seed)
+    ratios: list[float] = []
+    for _ in range(resamples):
+        drawn = random.integers(0, len(numerators), len(numerators))
+        if under := float(denominators[drawn].sum()):
+            ratios.append(float(numerators[drawn].sum()) / under)
+    if not ratios:
+        return None, None
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

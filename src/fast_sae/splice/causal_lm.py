@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from fast_sae.activations.float64 import compute_in_float64
 from fast_sae.activations.model import find_blocks, pad, takes, told, where
@@ -157,18 +157,20 @@ def load_causal_lm(settings: ModelSettings, commit: str | None, device: torch.de
         config = AutoConfig.from_pretrained(**where(settings, commit), trust_remote_code=False)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise NoCausalLMError(f"{name} has no LM head: transformers knows none for {type(config).__name__}")
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             **where(settings, commit),
             dtype=getattr(torch, settings.dtype),
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
         )
+        model, loading = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
     if missing := sorted(loading["missing_keys"]):
         raise NoCausalLMError(f"{name} has no LM head: its files lack {len(missing)} weights, such as {missing[0]}")
     if settings.dtype == "float64":
         compute_in_float64(model)
-    lm = CausalLM(model.to(device))
+    model.to(device)  # type: ignore[arg-type]
+    lm = CausalLM(model)
     if not lm.is_causal():
         raise NoCausalLMError(f"{name} does not predict the next token: what it says of one hangs on later ones")
     return lm
