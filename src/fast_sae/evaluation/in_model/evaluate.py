@@ -55,7 +55,7 @@ def evaluate_in_model(
         return InModelReport(PredictionSums(0), settings)
     commit, device = resolve_commit(model), runtime.torch_device()
     tokenizer = load_tokenizer(model, commit)
-    drawn: dict[Split, list[Example]] = {split: _draw(part, settings) for split, part in examples.items()}
+    drawn: dict[Split, list[Example]] = {split: draw(part, settings) for split, part in examples.items()}
     rendered = render_examples(drawn, tokenizer, extract)
     lm = _load(model, commit, device)
     if sae.d_in != lm.d_in:
@@ -65,7 +65,7 @@ def evaluate_in_model(
     return InModelReport(sums, settings)
 
 
-def _draw(examples: Sequence[Example], settings: InModelSettings) -> list[Example]:
+def draw(examples: Sequence[Example], settings: InModelSettings) -> list[Example]:
     """Draw examples at random, in their order."""
     n = len(examples) if settings.examples is None else min(settings.examples, len(examples))
     chosen = np.random.default_rng(settings.seed).choice(len(examples), n, replace=False)

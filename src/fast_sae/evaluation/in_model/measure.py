@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Integer
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from fast_sae.activations.plan import plan_batches
@@ -98,44 +98,51 @@ class InModel:
         self, batch: Batch, mask: Bool[Tensor, "batch position"], put_in: Mapping[str, Replace]
     ) -> Float[np.ndarray, "quantity token"]:
         """Return the `QUANTITIES` of each predicted token, sequence behind sequence."""
-        sources = (batch.real[:, :-1] & batch.real[:, 1:]).nonzero()
-        targets = batch.token_ids[:, 1:][sources[:, 0], sources[:, 1]]
+        at = Predicted.of(batch)
         clean = self.lm.logits(batch)
-        nats = {"ce_clean": compare(clean, clean, sources, targets)[0]}
+        nats = {"ce_clean": at.cross_entropy(clean)}
         for name, replace in put_in.items():
             with self.lm.spliced(self.layer, mask, replace):
                 spliced = self.lm.logits(batch)
-            nats[name], kl = compare(clean, spliced, sources, targets)
+            nats[name] = at.cross_entropy(spliced)
             if name == "ce_sae":
-                nats["kl"] = kl
-        return np.stack([nats[name] for name in QUANTITIES])
+                nats["kl"] = at.divergence(clean, spliced)
+        return torch.stack([nats[name] for name in QUANTITIES]).double().cpu().numpy()
 
 
-def compare(
-    clean: Float[Tensor, "batch position vocabulary"],
-    other: Float[Tensor, "batch position vocabulary"],
-    sources: Integer[Tensor, "token 2"],
-    targets: Int64[Tensor, " token"],
-) -> tuple[Float[np.ndarray, " token"], Float[np.ndarray, " token"]]:
-    """Return −log q(target) and KL(p ‖ q) = Σ p (log p − log q) in nats, p by the clean logits, q by the others.
+@dataclass(frozen=True)
+class Predicted:
+    """The tokens of a batch that are predicted, sequence behind sequence: each but the first of its sequence."""
 
-    Args:
-        clean: Logits.
-        other: Logits of the same tokens with something put in.
-        sources: Row and position at which each token is predicted.
-        targets: The token's id.
-    """
-    found: list[Tensor] = []
-    for (row, position), target in zip(
-        (part.unbind(1) for part in sources.split(_POSITIONS)), targets.split(_POSITIONS), strict=True
-    ):
-        log_p, log_q = (_log_probabilities(logits[row, position]) for logits in (clean, other))
-        ce = -log_q.gather(1, target[:, None])[:, 0]
-        found.append(torch.stack([ce, (log_p.exp() * (log_p - log_q)).sum(1)]).double())
-    ce, kl = torch.cat(found, 1).cpu().numpy()
-    return ce, kl
+    source: Int64[Tensor, "token 2"]
+    """Row and position of the token before, where the prediction sits."""
+    target: Int64[Tensor, " token"]
+    """The token's id."""
 
+    @classmethod
+    def of(cls, batch: Batch) -> "Predicted":
+        """Find them: a real token behind a real one."""
+        follows = batch.real[:, :-1] & batch.real[:, 1:]
+        return cls(follows.nonzero(), batch.token_ids[:, 1:][follows])
 
-def _log_probabilities(logits: Float[Tensor, "token vocabulary"]) -> Float[Tensor, "token vocabulary"]:
-    """Normalise in float32, or float64 where the model has it."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    def cross_entropy(self, logits: Float[Tensor, "batch position vocabulary"]) -> Float[Tensor, " token"]:
+        """Return −log p(target) of each token, in nats."""
+        targets = self.target.split(_POSITIONS)
+        parts = zip(self._log_probabilities(logits), targets, strict=True)
+        return torch.cat([-log_p.gather(1, target[:, None])[:, 0] for log_p, target in parts])
+
+    def divergence(
+        self, clean: Float[Tensor, "batch position vocabulary"], other: Float[Tensor, "batch position vocabulary"]
+    ) -> Float[Tensor, " token"]:
+        """Return KL(p ‖ q) = Σ p (log p − log q) of each token, in nats: p by the clean logits, q by the others."""
+        parts = zip(self._log_probabilities(clean), self._log_probabilities(other), strict=True)
+        return torch.cat([(log_p.exp() * (log_p - log_q)).sum(1) for log_p, log_q in parts])
+
+    def _log_probabilities(
+        self, logits: Float[Tensor, "batch position vocabulary"]
+    ) -> Iterator[Float[Tensor, "token vocabulary"]]:
+        """Normalise in float32, or in float64 where the model has it, some tokens at a time."""
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        for part in self.source.split(_POSITIONS):
+            row, position = part.unbind(1)
+            yield logits[row, position].to(wide).log_softmax(-1)

@@ -21,8 +21,8 @@ Figures = dict[str, float | int | None]
 
 _RATIOS = ("ce_increase", "ce_recovered", "ce_recovered_mean", "kl")
 _COLUMNS = ("predictions", "examples", *QUANTITIES[:-1], *(r + end for r in _RATIOS for end in ("", "_low", "_high")))
-_HEADLINE = tuple(name for name in _COLUMNS if name not in {r + end for r in _RATIOS[2:] for end in ("_low", "_high")})
-"""The other intervals stand in the tables' row `all`."""
+_IN_TABLES_ONLY = ("ce_recovered_mean_low", "ce_recovered_mean_high", "kl_low", "kl_high")
+"""Left out of the headline metrics; they stand in the tables' row `all`."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class InModelReport:
         figures = self._measure(np.ones(N_CELLS, bool))
         if not figures["predictions"]:
             return figures
-        headline = {name: figures[name] for name in _HEADLINE}
-        return headline | {"ce_floor_hit": int(figures["ce_recovered"] is None)}
+        headline = {name: figures.get(name) for name in _COLUMNS if name not in _IN_TABLES_ONLY}
+        return headline | {"ce_floor_hit": int("ce_recovered" not in figures)}
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return the tables by name."""
@@ -67,19 +67,22 @@ class InModelReport:
         if not n:
             return found
         clean, sae, zero, mean, kl = nats = self.sums.nats[:, :, cells].sum(2)
-        found |= {name: float(values.sum() / n) for name, values in zip(QUANTITIES[:-1], nats, strict=False)}
-        ratios = {
-            "ce_increase": (sae - clean, tokens),
-            "ce_recovered": (zero - sae, zero - clean),
-            "ce_recovered_mean": (mean - sae, mean - clean),
-            "kl": (kl, tokens),
-        }
-        for name, (over, under) in ratios.items():
-            told = "recovered" not in name or (under.sum() >= self.settings.ce_floor * n and under.sum() > 0)
-            low, high = self._interval(over, under) if told else (None, None)
-            found |= {name: float(over.sum() / under.sum()) if told else None, f"{name}_low": low, f"{name}_high": high}
+        found |= {name: _rounded(values.sum() / n) for name, values in zip(QUANTITIES[:-1], nats, strict=False)}
+        found |= self._ratio("ce_increase", sae - clean, tokens) | self._ratio("kl", kl, tokens)
+        for name, ablated in (("ce_recovered", zero), ("ce_recovered_mean", mean)):
+            lost = (ablated - clean).sum()
+            if lost > 0 and lost >= self.settings.ce_floor * n:
+                found |= self._ratio(name, ablated - sae, ablated - clean)
         return found
 
-    def _interval(self, over: np.ndarray, under: np.ndarray) -> tuple[float | None, float | None]:
-        settings = self.settings
-        return bootstrap_ratio(over, under, resamples=settings.bootstrap_resamples, seed=settings.seed)
+    def _ratio(self, name: str, over: np.ndarray, under: np.ndarray) -> Figures:
+        """Return a ratio of sums over examples, with its interval."""
+        resamples, seed = self.settings.bootstrap_resamples, self.settings.seed
+        low, high = bootstrap_ratio(over, under, resamples=resamples, seed=seed)
+        values = {name: over.sum() / under.sum(), f"{name}_low": low, f"{name}_high": high}
+        return {key: None if value is None else _rounded(value) for key, value in values.items()}
+
+
+def _rounded(value: float) -> float:
+    """Round to a billionth: what lies below is rounding already, in nats, and not the same on every processor."""
+    return round(float(value), 9) + 0.0  # and no -0.0
