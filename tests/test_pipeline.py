@@ -26,6 +26,7 @@ def test_every_stage_ran_and_left_what_it_promises(clone):
     assert clone.metrics("prepare_data")["examples"] == 80
     assert 0 < clone.metrics("evaluate_sae")["normalized_mse"] < 1
     assert clone.metrics("evaluate_sae")["l0"] <= 4
+    assert clone.metrics("evaluate_in_model")["ce_clean"] < clone.metrics("evaluate_in_model")["ce_zero"]
     assert 0 <= clone.metrics("train_sae")["dead_fraction"] <= 1
     assert (clone.root / "models/sae/sae.safetensors").exists()
     for curve in ("loss", "dead_fraction", "l0", "validation_loss"):
@@ -39,6 +40,7 @@ def test_metrics_are_flat_numbers_that_dvc_shows(clone):
     values = {k: v for file in shown.values() for section in file["data"].values() for k, v in section.items()}
     assert all(isinstance(value, int | float) for value in values.values())
     assert len(shown["metrics/evaluate_sae.json"]["data"]["evaluate"]) <= 15
+    assert len(shown["metrics/evaluate_in_model.json"]["data"]["in_model"]) <= 15
 
 
 def test_nothing_is_left_for_git_to_see(clone):
@@ -61,11 +63,9 @@ def test_a_forced_repro_gives_the_same_bytes(clone):
 
 def test_another_k_trains_and_evaluates_and_nothing_else(clone):
     done = clone.run("dvc", "exp", "run", "-n", "k8", "-S", "sae.K=8")
-    assert [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)] == [
-        "check_params",
-        "train_sae",
-        "evaluate_sae",
-    ]
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran[:2] == ["check_params", "train_sae"]
+    assert sorted(ran[2:]) == ["evaluate_in_model", "evaluate_sae"]
     assert clone.metrics("evaluate_sae")["l0"] > 4
     diff = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)
     assert diff["metrics/evaluate_sae.json"]["evaluate.normalized_mse"]["diff"] < 0
@@ -84,6 +84,16 @@ def test_an_evaluation_setting_leaves_training_alone(clone):
     done = clone.run("dvc", "exp", "run", "-S", "evaluate.label_pooling=mean")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
     assert ran == ["check_params", "evaluate_sae"]
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
+def test_the_language_model_can_be_left_out_and_nothing_else_runs_again(clone):
+    done = clone.run("dvc", "exp", "run", "-S", "in_model.enabled=false")
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran == ["check_params", "evaluate_in_model"]
+    assert clone.metrics("evaluate_in_model") == {"predictions": 0, "examples": 0}
+    clone.run("dvc", "plots", "show")
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 
