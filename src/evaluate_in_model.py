@@ -8,7 +8,7 @@ from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.prepared import read_prepared
 from fast_sae.errors import run
-from fast_sae.evaluation.in_model.evaluate import evaluate_in_model
+from fast_sae.evaluation.in_model.evaluate import evaluate_in_model, require_same_split
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -29,7 +29,9 @@ def main(
     extract = parse_section(params, "extract", ExtractSettings)
     train = parse_section(params, "train", TrainSettings)
     record = training_record(model, extract, parse_section(params, "sae", SAESettings), train)
-    read_manifest(sae, STAGE).require(record)
+    manifest = read_manifest(sae, STAGE)
+    manifest.require(record)
+    require_same_split(manifest, prepared)
     report = evaluate_in_model(
         load_sae(sae),
         {"validation": read_prepared(prepared, "validation"), "test": read_prepared(prepared, "test")},

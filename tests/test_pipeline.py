@@ -133,12 +133,16 @@ def test_results_of_other_params_are_refused_not_mixed(clone):
 def test_labels_of_another_split_are_refused_not_joined_by_chance(clone):
     clone.set_params(data={"seed": 7})
     clone.run("python", "src/prepare_data.py")
-    done = clone.run("python", "src/evaluate_sae.py", check=False)
+    done, in_model = (
+        clone.run("python", f"src/{stage}.py", check=False) for stage in ("evaluate_sae", "evaluate_in_model")
+    )
     clone.run("git", "checkout", "-q", ".")
     shutil.rmtree(clone.root / "data/prepared")
     clone.run("dvc", "checkout", "-q")
     assert done.returncode == 1
     assert "activations are not those of data/prepared; run: dvc repro extract_activations" in done.stderr
+    assert in_model.returncode == 1
+    assert "models/sae was trained on another split than that of data/prepared" in in_model.stderr
 
 
 def test_another_layer_is_extracted_and_nothing_is_trained_again(clone):

@@ -12,11 +12,12 @@ from sae_samples import sae_settings
 from samples import MODEL, params, rendered_tokens, runtime
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.artifacts import file_sha256, read_manifest, write_manifest
 from fast_sae.chat.examples import Example, Message
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.roles import Role
 from fast_sae.errors import ArtifactError, ModelError
-from fast_sae.evaluation.in_model.evaluate import draw, evaluate_in_model
+from fast_sae.evaluation.in_model.evaluate import draw, evaluate_in_model, require_same_split
 from fast_sae.evaluation.in_model.measure import InModel
 from fast_sae.evaluation.in_model.report import InModelReport
 from fast_sae.evaluation.in_model.settings import InModelSettings
@@ -335,6 +336,18 @@ def test_an_encoder_ends_in_one_line_that_says_what_to_set(tmp_path):
     with pytest.raises(ModelError, match=r"evaluate_in_model needs .* LM head: set in_model\.enabled: false") as caught:
         evaluated(model=str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("facts", [{}, {"validation_prepared_sha256": "0" * 64}], ids=["untold", "another"])
+def test_an_sae_of_another_split_is_refused(tmp_path, facts):
+    (tmp_path / "validation.jsonl").write_text("{}\n")
+    write_manifest(tmp_path / "sae", "train_sae", {}, {"activations": facts})
+    manifest = read_manifest(tmp_path / "sae", "train_sae")
+    with pytest.raises(ArtifactError, match=r"trained on another split .*; run: dvc repro train_sae"):
+        require_same_split(manifest, tmp_path)
+    same = {"validation_prepared_sha256": file_sha256(tmp_path / "validation.jsonl")}
+    write_manifest(tmp_path / "sae", "train_sae", {}, {"activations": same})
+    require_same_split(read_manifest(tmp_path / "sae", "train_sae"), tmp_path)
 
 
 def test_an_sae_of_another_width_is_refused():

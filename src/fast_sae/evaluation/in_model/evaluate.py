@@ -1,6 +1,8 @@
 """Evaluation within the language model, whole: draw examples, render, load, measure."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,7 +11,9 @@ from fast_sae.activations.extract import render_examples
 from fast_sae.activations.hub import resolve_commit
 from fast_sae.activations.model import load_tokenizer
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.artifacts import Manifest, file_sha256
 from fast_sae.chat.examples import Example
+from fast_sae.chat.prepared import split_path
 from fast_sae.chat.render import Rendered
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError, ModelError
@@ -63,6 +67,20 @@ def evaluate_in_model(
     in_model = InModel(lm, sae.settings.layer, kinds, runtime.lm_batch_tokens, tokenizer.padding_side == "left")
     sums = _measure(in_model, rendered, _reconstruction(sae.to(device, dtype)))
     return InModelReport(sums, settings)
+
+
+def require_same_split(sae: Manifest, prepared: Path) -> None:
+    """Refuse an SAE trained on another split of the data: its training chats could be among the test chats of this.
+
+    Args:
+        sae: Its manifest.
+        prepared: data/prepared.
+    """
+    used = cast(dict[str, object], sae.facts["activations"])
+    if used.get("validation_prepared_sha256") != file_sha256(split_path(prepared, "validation")):
+        raise ArtifactError(
+            f"{sae.path.parent} was trained on another split than that of {prepared}; run: dvc repro {sae.stage}"
+        )
 
 
 def draw(examples: Sequence[Example], settings: InModelSettings) -> list[Example]:
