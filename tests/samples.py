@@ -1,6 +1,7 @@
 """Params, activation sources and stored splits for the tests, by a few words."""
 
 import copy
+import csv
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -86,6 +87,17 @@ class ArraySource:
 def rows_of(arrays: dict[str, np.ndarray]) -> Rows:
     """Rows from the arrays of a shard."""
     return Rows(**{name: arrays[name] for name in ("activations", "example", "position", "token_id", "kind")})
+
+
+def written(report, folder: Path) -> tuple[dict[str, float], dict[str, list[dict[str, str]]]]:
+    """What an evaluation's report writes: its metrics, and the rows of its tables."""
+    report.write(folder / "metrics.json", folder / "plots")
+    (metrics,) = json.loads((folder / "metrics.json").read_text()).values()
+    tables = {}
+    for path in (folder / "plots").glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            tables[path.stem] = list(csv.DictReader(file))
+    return metrics, tables
 
 
 def rendered_tokens(

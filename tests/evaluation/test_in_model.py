@@ -1,7 +1,5 @@
 """What an SAE costs its language model: computed by hand on a toy, and chat by chat on real families."""
 
-import csv
-import json
 import math
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 import torch
 from lm_samples import CAUSAL_LMS, random_lm, toy_lm
 from sae_samples import sae_settings
-from samples import MODEL, params, rendered_tokens, runtime
+from samples import MODEL, params, rendered_tokens, runtime, written
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import file_sha256, read_manifest, write_manifest
@@ -135,15 +133,6 @@ def test_a_reconstruction_of_zeros_recovers_nothing():
     found = InModelReport(measured(reconstruct=torch.zeros_like), settings()).metrics()
     assert (found["ce_recovered"], found["ce_recovered_low"], found["ce_recovered_high"]) == (0, 0, 0)
     assert found["ce_sae"] == found["ce_zero"]
-
-
-def written(report: InModelReport, folder) -> tuple[dict, dict[str, list[dict[str, str]]]]:
-    report.write(folder / "in_model.json", folder / "plots")
-    tables = {}
-    for path in (folder / "plots").glob("*.csv"):
-        with path.open(newline="", encoding="utf-8") as file:
-            tables[path.stem] = list(csv.DictReader(file))
-    return json.loads((folder / "in_model.json").read_text())["in_model"], tables
 
 
 def test_the_tables_are_by_role_and_kind_of_the_predicted_token(tmp_path):
