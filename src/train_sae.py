@@ -33,6 +33,7 @@ def main(
     trained = train_sae(sae_settings, settings, train, validation, runtime)
     record = training_record(model, extract, sae_settings, settings)
     used = {"train_sha256": train.provenance.sha256, "validation_sha256": validation.provenance.sha256}
+    used["validation_prepared_sha256"] = validation.provenance.prepared_sha256
     with whole_folder(sae) as folder:
         save_sae(trained.sae, folder)
         write_manifest(

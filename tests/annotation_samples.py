@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sae_samples import initialised, sae_settings
-from samples import MODEL, params
+from samples import MODEL, params, rendered_tokens
 
 from fast_sae.activations.extractor import Extractor
 from fast_sae.activations.model import TruncatedModel
@@ -17,7 +17,6 @@ from fast_sae.annotation.annotator import Annotated
 from fast_sae.annotation.incoming import Incoming
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
-from fast_sae.chat.render import Rendered
 from fast_sae.params import parse_section
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.build import build_sae
@@ -63,7 +62,7 @@ def incoming(*token_ids: Sequence[int], kinds: Sequence[Sequence[int]] | None = 
     """Examples of these tokens, all content unless said otherwise."""
     kinds = kinds or [[Kind.CONTENT] * len(ids) for ids in token_ids]
     return [
-        Incoming(i, f"example-{i}", Rendered(np.array(ids, np.int32), np.array(of, np.uint8), False))
+        Incoming(i, f"example-{i}", rendered_tokens(ids, of))
         for i, (ids, of) in enumerate(zip(token_ids, kinds, strict=True))
     ]
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from fast_sae.chat.examples import Example, read_example
 from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.chat.render import Rendered, Renderer
+from fast_sae.chat.roles import ROLE_NAMES
 from fast_sae.chat.settings import DataSettings
 
 TEXTS = ["Hello there user, I am an assistant. The system tool is a model.", "Today Date: 26 Jul 2024", "Good bye"]
@@ -211,8 +212,17 @@ def renderer(tokenizer: PreTrainedTokenizerFast, **overrides: Any) -> Renderer:
 
 def runs(tokenizer: PreTrainedTokenizerFast, rendered: Rendered) -> list[tuple[str, str]]:
     """The rendered tokens, those of one kind in a row put together: (kind, text)."""
-    pairs = zip(rendered.kinds.tolist(), rendered.token_ids.tolist(), strict=True)
+    return _runs(tokenizer, rendered, rendered.kinds.tolist(), KIND_NAMES)
+
+
+def role_runs(tokenizer: PreTrainedTokenizerFast, rendered: Rendered) -> list[tuple[str, str]]:
+    """The rendered tokens, those of one role in a row put together: (role, text)."""
+    return _runs(tokenizer, rendered, rendered.roles.tolist(), ROLE_NAMES)
+
+
+def _runs(tokenizer, rendered: Rendered, numbers: list[int], names: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs = zip(numbers, rendered.token_ids.tolist(), strict=True)
     return [
-        (KIND_NAMES[kind], tokenizer.decode([token for _, token in group], clean_up_tokenization_spaces=False))
-        for kind, group in groupby(pairs, key=lambda pair: pair[0])
+        (names[number], tokenizer.decode([token for _, token in group], clean_up_tokenization_spaces=False))
+        for number, group in groupby(pairs, key=lambda pair: pair[0])
     ]

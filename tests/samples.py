@@ -1,6 +1,7 @@
 """Params, activation sources and stored splits for the tests, by a few words."""
 
 import copy
+import csv
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from fast_sae.activations.source import Provenance, Rows
 from fast_sae.activations.stored import StoredActivations
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
+from fast_sae.chat.render import Rendered
+from fast_sae.chat.roles import Role
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import load_params
 from fast_sae.runtime import RuntimeSettings
@@ -55,7 +58,7 @@ def model_config(folder: Path, n_blocks: int = 4, d_in: int = 8) -> str:
 
 def runtime(**overrides: object) -> RuntimeSettings:
     """A runtime section for the CPU."""
-    section = {"device": "cpu", "extract_batch_tokens": 64, "sae_batch_rows": 3} | overrides
+    section = {"device": "cpu", "extract_batch_tokens": 64, "lm_batch_tokens": 64, "sae_batch_rows": 3} | overrides
     return RuntimeSettings.model_validate(section)
 
 
@@ -97,6 +100,26 @@ class ArraySource:
 def rows_of(arrays: dict[str, np.ndarray]) -> Rows:
     """Rows from the arrays of a shard."""
     return Rows(**{name: arrays[name] for name in ("activations", "example", "position", "token_id", "kind")})
+
+
+def written(report, folder: Path) -> tuple[dict[str, float], dict[str, list[dict[str, str]]]]:
+    """What an evaluation's report writes: its metrics, and the rows of its tables."""
+    report.write(folder / "metrics.json", folder / "plots")
+    (metrics,) = json.loads((folder / "metrics.json").read_text()).values()
+    tables = {}
+    for path in (folder / "plots").glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            tables[path.stem] = list(csv.DictReader(file))
+    return metrics, tables
+
+
+def rendered_tokens(
+    token_ids: Sequence[int], kinds: Sequence[int] | None = None, roles: Sequence[int] | None = None
+) -> Rendered:
+    """An example of these tokens; of these kinds (content) and roles (none)."""
+    n = len(token_ids)
+    kinds, roles = [Kind.CONTENT] * n if kinds is None else kinds, [Role.NONE] * n if roles is None else roles
+    return Rendered(np.array(token_ids, np.int32), np.array(kinds, np.uint8), False, np.array(roles, np.uint8))
 
 
 def row_arrays(

@@ -283,6 +283,11 @@ WRONG = {  # changes, and what the message must name
     "full confidence": ({"evaluate.confidence": 1}, "evaluate.confidence"),
     "no confidence": ({"evaluate.confidence": 0}, "evaluate.confidence"),
     "negative seed of evaluation": ({"evaluate.seed": -1}, "evaluate.seed"),
+    "no examples in the model": ({"in_model.examples": 0}, "in_model.examples"),
+    "a floor below 0": ({"in_model.ce_floor": -0.1}, "in_model.ce_floor"),
+    "no resamples in the model": ({"in_model.bootstrap_resamples": 0}, "in_model.bootstrap_resamples"),
+    "enabled by a word": ({"in_model.enabled": "yes"}, "in_model.enabled"),
+    "no tokens at once": ({"runtime.lm_batch_tokens": 0}, "runtime.lm_batch_tokens"),
     "unknown device": ({"runtime.device": "tpu"}, "runtime.device"),
     "no rows at once": ({"runtime.sae_batch_rows": 0}, "runtime.sae_batch_rows"),
     "mps has no float64": ({"runtime.device": "mps"}, "runtime.device"),
@@ -328,11 +333,32 @@ def test_a_model_with_its_language_part_inside_is_read(base):
     assert check(params(**base)) == {"model": {"blocks": 6, "d_in": 3}}
 
 
+HEADS = {
+    "BertModel": False,
+    "BertForMaskedLM": False,
+    "LlamaForCausalLM": True,
+    "GPT2LMHeadModel": True,
+    "Gemma3ForConditionalGeneration": True,
+}
+
+
+@pytest.mark.parametrize(("architecture", "has_head"), HEADS.items())
+def test_a_model_without_an_lm_head_is_told_before_anything_costly(base, architecture, has_head):
+    path = Path(base["model.name"]) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}), encoding="utf-8")
+    check(params(**base, **{"in_model.enabled": False}))
+    if has_head:
+        check(params(**base))
+    else:
+        with pytest.raises(ParamsError, match=r"without an LM head; set in_model\.enabled: false"):
+            check(params(**base))
+
+
 def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    settings = RuntimeSettings(device="cuda", extract_batch_tokens=1, sae_batch_rows=1)
+    settings = RuntimeSettings(device="cuda", extract_batch_tokens=1, lm_batch_tokens=1, sae_batch_rows=1)
     with pytest.raises(ParamsError, match=r"runtime\.device"):
         settings.torch_device()
     assert str(settings.model_copy(update={"device": "auto"}).torch_device()) == "cpu"

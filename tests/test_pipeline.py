@@ -26,6 +26,7 @@ def test_every_stage_ran_and_left_what_it_promises(clone):
     assert clone.metrics("prepare_data")["examples"] == 80
     assert 0 < clone.metrics("evaluate_sae")["normalized_mse"] < 1
     assert clone.metrics("evaluate_sae")["l0"] <= 4
+    assert clone.metrics("evaluate_in_model")["ce_clean"] < clone.metrics("evaluate_in_model")["ce_zero"]
     assert 0 <= clone.metrics("train_sae")["dead_fraction"] <= 1
     assert (clone.root / "models/sae/sae.safetensors").exists()
     for curve in ("loss", "dead_fraction", "l0", "validation_loss"):
@@ -41,6 +42,7 @@ def test_metrics_are_flat_numbers_that_dvc_shows(clone):
     evaluated = shown["metrics/evaluate_sae.json"]["data"]["evaluate"]
     assert len([name for name in evaluated if not name.endswith(("_low", "_high"))]) <= 15
     assert evaluated["normalized_mse_low"] < evaluated["normalized_mse"] < evaluated["normalized_mse_high"]
+    assert len(shown["metrics/evaluate_in_model.json"]["data"]["in_model"]) <= 15
 
 
 def test_nothing_is_left_for_git_to_see(clone):
@@ -63,11 +65,9 @@ def test_a_forced_repro_gives_the_same_bytes(clone):
 
 def test_another_k_trains_and_evaluates_and_nothing_else(clone):
     done = clone.run("dvc", "exp", "run", "-n", "k8", "-S", "sae.K=8")
-    assert [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)] == [
-        "check_params",
-        "train_sae",
-        "evaluate_sae",
-    ]
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran[:2] == ["check_params", "train_sae"]
+    assert sorted(ran[2:]) == ["evaluate_in_model", "evaluate_sae"]
     assert clone.metrics("evaluate_sae")["l0"] > 4
     diff = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)
     assert diff["metrics/evaluate_sae.json"]["evaluate.normalized_mse"]["diff"] < 0
@@ -86,6 +86,16 @@ def test_an_evaluation_setting_leaves_training_alone(clone):
     done = clone.run("dvc", "exp", "run", "-S", "evaluate.label_pooling=mean")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
     assert ran == ["check_params", "evaluate_sae"]
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
+def test_the_language_model_can_be_left_out_and_nothing_else_runs_again(clone):
+    done = clone.run("dvc", "exp", "run", "-S", "in_model.enabled=false")
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran == ["check_params", "evaluate_in_model"]
+    assert clone.metrics("evaluate_in_model") == {"predictions": 0, "examples": 0}
+    clone.run("dvc", "plots", "show")
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 
@@ -125,12 +135,16 @@ def test_results_of_other_params_are_refused_not_mixed(clone):
 def test_labels_of_another_split_are_refused_not_joined_by_chance(clone):
     clone.set_params(data={"seed": 7})
     clone.run("python", "src/prepare_data.py")
-    done = clone.run("python", "src/evaluate_sae.py", check=False)
+    done, in_model = (
+        clone.run("python", f"src/{stage}.py", check=False) for stage in ("evaluate_sae", "evaluate_in_model")
+    )
     clone.run("git", "checkout", "-q", ".")
     shutil.rmtree(clone.root / "data/prepared")
     clone.run("dvc", "checkout", "-q")
     assert done.returncode == 1
     assert "activations are not those of data/prepared; run: dvc repro extract_activations" in done.stderr
+    assert in_model.returncode == 1
+    assert "models/sae was trained on another split than that of data/prepared" in in_model.stderr
 
 
 def test_another_layer_is_extracted_and_nothing_is_trained_again(clone):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pipeline_clone import make_clone
 
-STAGES = ("extract_activations", "train_sae", "evaluate_sae")
+STAGES = ("extract_activations", "train_sae", "evaluate_sae", "evaluate_in_model")
 MADE = ("data/activations", "models/sae", "metrics")
 PROCESSORS = {
     "as it is, two threads": {"OMP_NUM_THREADS": "2"},
@@ -57,12 +57,14 @@ def test_another_processor_gives_the_same_bytes(processor, prepared, expected):
 
 
 @pytest.mark.slow
-def test_the_bytes_do_not_hang_on_the_batches_of_extraction(prepared, expected):
-    """A batch decides the order of sums in a matrix product; float16 hides it."""
+def test_the_bytes_do_not_hang_on_the_batches_of_the_language_model(prepared, expected):
+    """A batch decides the order of sums in a matrix product; float16 hides it, and so does the rounding of metrics."""
     params = prepared / "params.yaml"
     text = params.read_text()
-    params.write_text(text.replace("extract_batch_tokens: 8192", "extract_batch_tokens: 300"))
-    assert params.read_text() != text
+    for stage, tokens in (("extract", 8192), ("lm", 2048)):
+        assert f"{stage}_batch_tokens: {tokens}" in text
+        text = text.replace(f"{stage}_batch_tokens: {tokens}", f"{stage}_batch_tokens: 300")
+    params.write_text(text)
     assert digests(prepared, {}) == expected
 
 

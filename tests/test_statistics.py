@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fast_sae.statistics import auroc, percentile_interval, resample_counts, resampled_auroc
+from fast_sae.statistics import auroc, bootstrap_ratio, percentile_interval, resample_counts, resampled_auroc
 
 
 def by_pairs(scores, positive):
@@ -117,3 +117,38 @@ def test_a_resample_without_a_positive_example_has_no_auroc():
     found = resampled_auroc(np.array([1.0, 2.0]), np.array([True, False]), np.array([[1, 1], [0, 2], [2, 0]], np.uint8))
     assert found[0] == 0.0
     assert np.isnan(found[1:]).all()
+
+
+def ratios(numerators, denominators, **options):
+    arguments = {"resamples": 400, "seed": 0} | options
+    return bootstrap_ratio(np.array(numerators, float), np.array(denominators, float), **arguments)
+
+
+def test_the_bootstrap_draws_whole_examples():
+    # of two examples, both are the first or both the second in a quarter of the draws each
+    assert ratios([0, 1], [1, 1]) == (0.0, 1.0)
+    assert ratios([0, 1], [1, 1], confidence=0.4) == (0.5, 0.5)
+
+
+def test_the_bootstrap_takes_a_ratio_of_sums_and_not_a_mean_of_ratios():
+    # each example has the ratio 1 or 0; the sums know that the second weighs 9 times as much
+    low, high = ratios([1, 0], [1, 9], confidence=0.4)
+    assert (low, high) == (0.1, 0.1)
+
+
+def test_the_bootstrap_repeats_by_its_seed():
+    random = np.random.default_rng(0)
+    over, under = random.random(30), random.random(30) + 1
+    assert ratios(over, under, seed=1) == ratios(over, under, seed=1) != ratios(over, under, seed=2)
+
+
+def test_the_bootstrap_of_many_examples_nears_the_error_of_their_mean():
+    values = np.random.default_rng(0).normal(size=1000)
+    low, high = ratios(values, np.ones(1000), resamples=2000)
+    error = values.std() / 1000**0.5
+    assert (low, high) == pytest.approx((values.mean() - 1.96 * error, values.mean() + 1.96 * error), abs=0.15 * error)
+
+
+def test_the_bootstrap_leaves_out_draws_without_a_denominator():
+    assert ratios([2, 0], [1, 0]) == (2.0, 2.0)
+    assert ratios([0, 0], [0, 0]) is None

@@ -4,6 +4,7 @@ Torch is not loaded unless an architecture has options of its own, so that a wro
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +14,7 @@ from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Json
 from fast_sae.chat.settings import DataSettings
 from fast_sae.errors import ModelError, ParamsError
+from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -26,6 +28,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "sae": SAESettings,
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
+    "in_model": InModelSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -40,6 +43,7 @@ class Parsed:
     sae: SAESettings
     train: TrainSettings
     evaluate: EvaluateSettings
+    in_model: InModelSettings
     runtime: RuntimeSettings
 
 
@@ -93,6 +97,9 @@ def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator
     positions = next((config[key] for key in _POSITIONS if isinstance(config.get(key), int)), None)
     if isinstance(positions, int) and extract.max_length > positions:
         yield f"extract.max_length is {extract.max_length}, but {name} reads {positions} tokens"
+    made_as = [str(architecture) for architecture in cast(list[object], config.get("architectures") or [])]
+    if parsed.in_model.enabled and made_as and all(map(_HEADLESS.search, made_as)):
+        yield f"in_model.enabled is true, but {name} is a {made_as[0]}, without an LM head; set in_model.enabled: false"
 
 
 def read_model_config(model: ModelSettings) -> Json:
@@ -116,6 +123,8 @@ def model_width(config: Json, model: ModelSettings) -> int:
 
 _BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _POSITIONS = ("max_position_embeddings", "n_positions")
+_HEADLESS = re.compile(r"(?<!LMHead)Model$|ForMaskedLM$")
+"""Classes of `transformers` that predict no next token."""
 _WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
 
 

@@ -21,6 +21,8 @@ class RuntimeSettings(Settings):
     """Where to compute; auto takes a CUDA GPU where there is one."""
     extract_batch_tokens: Annotated[int, Field(gt=0)]
     """Tokens, padding included, in one batch of the language model; halved when the GPU runs out of memory."""
+    lm_batch_tokens: Annotated[int, Field(gt=0)]
+    """Tokens, padding included, in one batch of the whole language model; each gives logits over the vocabulary."""
     sae_batch_rows: Annotated[int, Field(gt=0)]
     """Activation rows encoded at once where nothing is trained (validation, evaluation)."""
 

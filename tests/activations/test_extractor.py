@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from samples import ROOT, copy_model
+from samples import ROOT, copy_model, rendered_tokens
 
 from fast_sae.activations.extractor import Extractor, shard_name
 from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
@@ -36,9 +36,7 @@ def model() -> TruncatedModel:
 @pytest.fixture
 def rendered() -> list[Rendered]:
     draw = np.random.default_rng(0)
-    return [
-        Rendered(draw.integers(0, 50, n).astype(np.int32), (np.arange(n) % 5).astype(np.uint8), False) for n in LENGTHS
-    ]
+    return [rendered_tokens(draw.integers(0, 50, n).tolist(), (np.arange(n) % 5).tolist()) for n in LENGTHS]
 
 
 def settings(**overrides: object) -> ExtractSettings:

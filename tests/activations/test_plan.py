@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from samples import rendered_tokens
 
 from fast_sae.activations.plan import Plan, plan_batches, plan_shards
-from fast_sae.chat.render import Rendered
 from fast_sae.errors import ArtifactError
 
 
 def rendered(*lengths):
-    return [Rendered(np.zeros(n, np.int32), np.zeros(n, np.uint8), truncated=False) for n in lengths]
+    return [rendered_tokens([0] * n) for n in lengths]
 
 
 def random_lengths(seed):

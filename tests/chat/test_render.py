@@ -4,7 +4,8 @@ from datetime import date
 
 import numpy as np
 import pytest
-from chat_samples import STYLES, chat, chat_tokenizer, data_settings, renderer, runs, text
+from chat_samples import STYLES, chat, chat_tokenizer, data_settings, renderer, role_runs, runs, text
+from samples import rendered_tokens
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -209,6 +210,124 @@ def test_every_token_has_the_kind_of_its_part_of_the_chat(style, turns, expected
     rendered = renderer(tokenizer).render(chat(*turns))
     assert runs(tokenizer, rendered) == expected
     assert (rendered.token_ids.dtype, rendered.kinds.dtype) == (np.int32, np.uint8)
+
+
+N, SYS, U, A, T = "none", "system", "user", "assistant", "tool"
+TURNS = ("system: The system", "user: Hello", "assistant: a tool", "tool: user", "assistant: bye")
+
+
+def llama_text(role: str, content: str) -> str:
+    return f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>"
+
+
+OWNERS = {
+    "llama": (
+        "llama",
+        TURNS,
+        [
+            (N, "<|begin_of_text|>"),
+            (SYS, llama_text("system", "The system")),
+            (U, llama_text("user", "Hello")),
+            (A, llama_text("assistant", "a tool")),
+            (T, llama_text("tool", "user")),
+            (A, llama_text("assistant", "bye")),
+        ],
+    ),
+    "a-system-turn-of-the-templates-own": (
+        "llama-clock",
+        ("user: system",),
+        [
+            (N, "<|begin_of_text|>"),
+            (SYS, "<|start_header_id|>system" + DATED + "<|eot_id|>"),
+            (U, llama_text("user", "system")),
+        ],
+    ),
+    "chatml": (
+        "chatml",
+        ("user: Hello", "assistant: system"),
+        [
+            (SYS, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>"),
+            (U, "\n<|im_start|>user\nHello<|im_end|>"),
+            (A, "\n<|im_start|>assistant\nsystem<|im_end|>"),
+            (N, "\n"),
+        ],
+    ),
+    "gemma-says-model": (
+        "gemma",
+        ("user: Hello model", "assistant: user"),
+        [
+            (N, "<bos>"),
+            (U, "<start_of_turn>user\nHello model<end_of_turn>"),
+            (A, "\n<start_of_turn>model\nuser<end_of_turn>"),
+            (N, "\n"),
+        ],
+    ),
+    "mistral-closes-no-users-turn": (
+        "mistral",
+        ("user: Hello user", "assistant: I am an assistant", "user: bye"),
+        [
+            (N, "<s>"),
+            (U, "[INST] Hello user"),
+            (A, " [/INST] I am an assistant</s>"),
+            (U, "[INST] bye"),
+            (N, " [/INST]"),
+        ],
+    ),
+    "system-within-the-users-turn": (
+        "mistral-late-system",
+        ("system: The system", "user: Hello", "assistant: I am", "user: bye"),
+        [
+            (N, "<s>"),
+            (U, "[INST] Hello[/INST]"),
+            (A, " I am</s>"),
+            (SYS, "[INST] The system"),
+            (U, "\n\nbye[/INST]"),
+        ],
+    ),
+    "phi": (
+        "phi",
+        SHORT,
+        [(U, "<|user|>\nHello user<|end|>"), (A, "\n<|assistant|>\nI am an assistant<|end|>"), (N, "\n<|endoftext|>")],
+    ),
+    "glm-closes-no-turn": (
+        "glm",
+        SHORT,
+        [(U, "[gMASK]<sop><|user|>\nHello user"), (A, "<|assistant|>\nI am an assistant")],
+    ),
+    "olmo": (
+        "olmo",
+        SHORT,
+        [
+            (N, "<|endoftext|>"),
+            (U, "<|user|>\nHello user"),
+            (A, "\n<|assistant|>\nI am an assistant<|endoftext|>"),
+            (N, "\n"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("style", "turns", "expected"), OWNERS.values(), ids=OWNERS)
+def test_every_token_has_the_role_of_its_turn(style, turns, expected):
+    tokenizer = chat_tokenizer(style)
+    rendered = renderer(tokenizer).render(chat(*turns))
+    assert role_runs(tokenizer, rendered) == expected
+    assert rendered.roles.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("style", "answer"), [("llama-tools", "ipython"), ("chatml-tools", "user")])
+def test_a_tools_answer_has_the_tools_role_whatever_its_header_says(style, answer):
+    tokenizer = chat_tokenizer(style)
+    found = role_runs(tokenizer, renderer(tokenizer).render(calling({"x": 1})))
+    assert [role for role, _ in found if role != N] == [U, A, T, A]
+    (told,) = [piece for role, piece in found if role == T]
+    assert answer in told
+    assert all(piece.strip().endswith(tokenizer.eos_token or "<|eot_id|>") for role, piece in found if role != N)
+
+
+def test_without_a_template_a_token_stands_in_no_turn():
+    rendered = renderer(bert_like(), use_template=False).render(text("hello user"))
+    assert rendered.roles.tolist() == [0] * 4
 
 
 PLAIN = [
@@ -444,15 +563,15 @@ def test_a_template_that_fails_is_told_in_one_line(template):
 @pytest.mark.parametrize("style", ["llama-clock", "llama-date"])
 def test_no_template_reads_the_clock(style):
     tokenizer = chat_tokenizer(style)
-    pinned = renderer(tokenizer, template_date=date(2001, 2, 3), template_kwargs={}).align(text("Hello"))[0]
+    pinned = renderer(tokenizer, template_date=date(2001, 2, 3), template_kwargs={}).align(text("Hello")).text
     assert ("Today Date: 03 Feb 2001" if style == "llama-clock" else "Today Date: 26 Jul 2024") in pinned
-    given = renderer(tokenizer, template_kwargs={"date_string": "1 May 1999"}).align(text("Hello"))[0]
+    given = renderer(tokenizer, template_kwargs={"date_string": "1 May 1999"}).align(text("Hello")).text
     assert ("26 Jul 2024" if style == "llama-clock" else "1 May 1999") in given
 
 
 def test_template_kwargs_reach_the_template():
     tokenizer = with_template("{{ mood }}<|user|>{{ messages[0].content }}")
-    assert renderer(tokenizer, template_kwargs={"mood": "Good"}).align(text("bye"))[0] == "Good<|user|>bye"
+    assert renderer(tokenizer, template_kwargs={"mood": "Good"}).align(text("bye")).text == "Good<|user|>bye"
 
 
 def test_tokens_beyond_the_limit_are_cut_from_the_end_and_told():
@@ -463,6 +582,7 @@ def test_tokens_beyond_the_limit_are_cut_from_the_end_and_told():
         cut = renderer(tokenizer, max_length=limit).render(text("Hello user"))
         assert cut.token_ids.tolist() == whole.token_ids[:limit].tolist()
         assert cut.kinds.tolist() == whole.kinds[:limit].tolist()
+        assert cut.roles.tolist() == whole.roles[:limit].tolist()
         assert cut.truncated is truncated
 
 
@@ -619,10 +739,6 @@ def test_a_tokenizer_without_a_chat_template_is_refused_with_what_to_set():
 # ---- what all examples have in common
 
 
-def of_ids(*ids: int) -> Rendered:
-    return Rendered(np.array(ids, np.int32), np.full(len(ids), Kind.CONTENT, np.uint8), truncated=False)
-
-
 @pytest.mark.parametrize(
     ("examples", "length"),
     [
@@ -639,7 +755,7 @@ def of_ids(*ids: int) -> Rendered:
     ids=["none", "one", "differ", "equal", "shorter", "three", "nothing", "empty", "agree-later"],
 )
 def test_the_shared_prefix_is_counted_in_tokens(examples, length):
-    assert shared_prefix([of_ids(*ids) for ids in examples]) == length
+    assert shared_prefix([rendered_tokens(ids) for ids in examples]) == length
 
 
 def test_the_shared_prefix_of_chats_is_the_templates_head():

@@ -1,11 +1,9 @@
-import csv
-import json
 import math
 
 import pytest
 import torch
 from sae_samples import axis_sae
-from samples import array_source, evaluate_settings, runtime
+from samples import array_source, evaluate_settings, runtime, written
 
 from fast_sae.chat.kinds import Kind
 from fast_sae.evaluation.evaluate import evaluate_sae
@@ -90,15 +88,6 @@ def test_rows_of_the_shared_prefix_are_left_out_of_the_varying_metrics():
 def test_without_a_shared_prefix_all_rows_vary():
     found = evaluated(**CHAT | {"shared_prefix": 0}).metrics()
     assert found["normalized_mse_varying"] == found["normalized_mse"]
-
-
-def written(report, tmp_path):
-    report.write(tmp_path / "evaluate_sae.json", tmp_path / "plots")
-    tables = {}
-    for path in (tmp_path / "plots").glob("*.csv"):
-        with path.open(newline="", encoding="utf-8") as file:
-            tables[path.stem] = list(csv.DictReader(file))
-    return json.loads((tmp_path / "evaluate_sae.json").read_text())["evaluate"], tables
 
 
 def test_a_population_without_rows_gives_no_key(tmp_path):

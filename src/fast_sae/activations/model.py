@@ -48,9 +48,8 @@ class TruncatedModel:
             del blocks[layers[-1] + 1 :]
         self.model = model.eval().requires_grad_(False)
         self.d_in: int = model.config.get_text_config().hidden_size
-        accepted = inspect.signature(model.forward).parameters
-        self._takes_positions = "position_ids" in accepted
-        self._options = {"use_cache": False} if "use_cache" in accepted else {}
+        self._takes_positions = takes(model, "position_ids")
+        self._options = {"use_cache": False} if takes(model, "use_cache") else {}
 
     @torch.no_grad()
     def hidden_states(
@@ -63,7 +62,7 @@ class TruncatedModel:
             pad_left: Pad before the shorter sequences instead of behind them.
         """
         device = self.model.device
-        inputs = _pad(sequences, pad_left=pad_left and self._takes_positions)
+        inputs = pad(sequences, pad_left=pad_left and self._takes_positions)
         found = self._run({name: tensor.to(device) for name, tensor in inputs.items()})
         starts = inputs["attention_mask"].argmax(1).tolist()
         ends = [start + len(sequence) for start, sequence in zip(starts, sequences, strict=True)]
@@ -104,6 +103,11 @@ class TruncatedModel:
         return hook
 
 
+def takes(model: PreTrainedModel, argument: str) -> bool:
+    """Whether a model's pass knows an argument."""
+    return argument in inspect.signature(model.forward).parameters
+
+
 def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
     """Find the list of a model's blocks: the only one as long as its config says."""
     wanted = model.config.get_text_config().num_hidden_layers
@@ -117,9 +121,9 @@ def load_model(
     settings: ModelSettings, commit: str | None, layers: Sequence[int], device: torch.device
 ) -> TruncatedModel:
     """Load a model by folder, or by hub id and commit, cut it down on the CPU, and put the rest on `device`."""
-    with _told(settings):
+    with told(settings):
         model, loading = AutoModel.from_pretrained(
-            **_where(settings, commit),
+            **where(settings, commit),
             dtype=getattr(torch, settings.dtype),
             trust_remote_code=False,
             use_safetensors=True,
@@ -137,12 +141,12 @@ def load_model(
 
 def load_tokenizer(settings: ModelSettings, commit: str | None) -> PreTrainedTokenizerBase:
     """Load the tokenizer that belongs to a model."""
-    with _told(settings):
-        return AutoTokenizer.from_pretrained(**_where(settings, commit), trust_remote_code=False)
+    with told(settings):
+        return AutoTokenizer.from_pretrained(**where(settings, commit), trust_remote_code=False)
 
 
 @contextmanager
-def _told(settings: ModelSettings) -> Iterator[None]:
+def told(settings: ModelSettings) -> Iterator[None]:
     """Tell in one line what transformers says of a model that it cannot load."""
     try:
         yield
@@ -151,7 +155,8 @@ def _told(settings: ModelSettings) -> Iterator[None]:
         raise ModelError(f"{settings.name} cannot be loaded: {first}") from None
 
 
-def _where(settings: ModelSettings, commit: str | None) -> dict[str, Any]:
+def where(settings: ModelSettings, commit: str | None) -> dict[str, Any]:
+    """Name a model's place for `from_pretrained`."""
     return {
         "pretrained_model_name_or_path": settings.name,
         "revision": commit or "main",
@@ -159,7 +164,7 @@ def _where(settings: ModelSettings, commit: str | None) -> dict[str, Any]:
     }
 
 
-def _pad(sequences: Sequence[Sequence[int]], *, pad_left: bool) -> dict[str, Tensor]:
+def pad(sequences: Sequence[Sequence[int]], *, pad_left: bool) -> dict[str, Tensor]:
     """Bring sequences to one length; the padding is masked, so its token id (0) never matters.
 
     Positions are told only where padding shifts them: some models count theirs from elsewhere (RoBERTa from 2).

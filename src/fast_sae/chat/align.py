@@ -13,6 +13,7 @@ from typing import cast
 
 from fast_sae.chat.examples import ROLES, Message
 from fast_sae.chat.kinds import Kind
+from fast_sae.chat.roles import Role
 
 Turn = Mapping[str, object]
 
@@ -27,6 +28,17 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Aligned:
+    """A rendered chat and its parts."""
+
+    text: str
+    spans: Sequence[Span]
+    """In order; what lies in none of them is scaffold."""
+    turns: Sequence[tuple[int, Role]]
+    """The character where each turn starts, rising from 0, and whose it is; it ends where the next one starts."""
+
+
+@dataclass(frozen=True)
 class _Text:
     """A text of the data."""
 
@@ -37,16 +49,13 @@ class _Text:
     """Whether a template must print it, and just once: not if the turn calls a tool."""
 
 
-def align(messages: Sequence[Message], render: Callable[[Sequence[Turn]], str], special: str) -> tuple[str, list[Span]]:
+def align(messages: Sequence[Message], render: Callable[[Sequence[Turn]], str], special: str) -> Aligned:
     """Render a chat and find its parts.
 
     Args:
         messages: The turns.
         render: Applies the template to turns.
         special: Pattern of the tokenizer's special tokens.
-
-    Returns:
-        The rendered text, and its spans in order; what lies in none of them is scaffold.
 
     Raises:
         ValueError: if the template drops, repeats or rewrites a text, so that it cannot be found again.
@@ -57,7 +66,8 @@ def align(messages: Sequence[Message], render: Callable[[Sequence[Turn]], str], 
     places = _find(text, pieces, [t.value for t in texts])
     roles = [t.role for t in texts]
     spans = [Span(*place, Kind.CONTENT) for place in places]
-    return text, sorted([*spans, *_scaffold_spans(text, places, roles, special)], key=lambda span: span.start)
+    spans = sorted([*spans, *_scaffold_spans(text, places, roles, special)], key=lambda span: span.start)
+    return Aligned(text, spans, [*_turns(text, spans, roles)])
 
 
 def alternatives(words: Iterable[str]) -> str:
@@ -140,6 +150,27 @@ def _scaffold_spans(text: str, places: Sequence[tuple[int, int]], roles: Sequenc
     for start, end, _ in gaps:
         for match in re.compile(alternatives(closing)).finditer(text, start, end):
             yield Span(*match.span(), Kind.END_OF_TURN)
+
+
+def _turns(text: str, spans: Sequence[Span], roles: Sequence[str]) -> Iterator[tuple[int, Role]]:
+    """Cut the rendered chat behind every end of turn and every text of the data, and say whose each part is.
+
+    Args:
+        text: The rendered chat.
+        spans: Its content, role names and ends of turns, in order.
+        roles: The role of each content.
+    """
+    of_content = iter(roles)
+    start, before, named = 0, Role.NONE, None
+    for span in spans:
+        if span.kind == Kind.ROLE_NAME:
+            named = Role[ROLES[text[span.start : span.end].casefold()].upper()]
+            continue
+        if span.kind == Kind.CONTENT:
+            named = before = Role[next(of_content).upper()]
+        yield start, before if named is None else named
+        start, named = span.end, None
+    yield start, Role.NONE if named is None else named
 
 
 def _role_names(text: str, start: int, end: int, role: str | None, special: str) -> list[tuple[int, int]]:

@@ -19,9 +19,10 @@ from jaxtyping import Int32, UInt8
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from fast_sae.chat.align import Span, Turn, align, alternatives
+from fast_sae.chat.align import Aligned, Span, Turn, align, alternatives
 from fast_sae.chat.examples import Example
 from fast_sae.chat.kinds import Kind
+from fast_sae.chat.roles import Role
 from fast_sae.errors import ModelError
 
 Offset = tuple[int, int]
@@ -35,6 +36,8 @@ class Rendered:
     kinds: UInt8[np.ndarray, " position"]
     truncated: bool
     """Whether tokens beyond the length limit were cut off."""
+    roles: UInt8[np.ndarray, " position"]
+    """Whose turn each token stands in, a `Role`."""
 
 
 class Renderer:
@@ -79,20 +82,22 @@ class Renderer:
     def render(self, example: Example) -> Rendered:
         """Return the token ids of one example and the kind of each; control strings in content stay text."""
         if self._use_template:
-            text, spans = self.align(example)
-            ids, offsets = self._encode_rendered(
-                text, [span for span in spans if span.kind == Kind.CONTENT], _place(example)
-            )
-            kinds = [_kind_at(offset, spans) for offset in offsets]
+            aligned = self.align(example)
+            contents = [span for span in aligned.spans if span.kind == Kind.CONTENT]
+            ids, offsets = self._encode_rendered(aligned.text, contents, _place(example))
+            kinds = [_kind_at(offset, aligned.spans) for offset in offsets]
+            roles = [_role_at(offset, aligned) for offset in offsets]
             if ids and ids[0] == self._tokenizer.bos_token_id and kinds[0] != Kind.CONTENT:
-                kinds[0] = Kind.BEGIN_OF_TEXT
+                kinds[0], roles[0] = Kind.BEGIN_OF_TEXT, Role.NONE
         else:
             ids, kinds = self._encode_bare(example)
+            roles = [Role.NONE] * len(ids)
+        token_ids, kept, of = np.array(ids, np.int32), np.array(kinds, np.uint8), np.array(roles, np.uint8)
         cut = slice(self._max_length)
-        return Rendered(np.array(ids[cut], np.int32), np.array(kinds[cut], np.uint8), len(ids) > self._max_length)
+        return Rendered(token_ids[cut], kept[cut], len(ids) > self._max_length, of[cut])
 
-    def align(self, example: Example) -> tuple[str, list[Span]]:
-        """Render the chat and find content, role names and ends of turns in the rendered text.
+    def align(self, example: Example) -> Aligned:
+        """Render the chat and find content, role names, ends of turns and turns in the rendered text.
 
         Raises:
             ModelError: if the template refuses the chat, or rewrites a text so that it cannot be found again.
@@ -246,11 +251,20 @@ def _trimmed(offset: Offset, text: str) -> Offset:
     return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
 
 
-def _kind_at(offset: tuple[int, int], spans: Sequence[Span]) -> Kind:
+def _kind_at(offset: Offset, spans: Sequence[Span]) -> Kind:
     """Name the kind of a token by the first span that it overlaps; template text in none of them is scaffold."""
+    span = _span_at(offset, spans)
+    return span.kind if span else Kind.SCAFFOLD
+
+
+def _role_at(offset: Offset, aligned: Aligned) -> Role:
+    """Say whose turn a token stands in: where the span starts that gives it its kind, or else where it starts."""
+    span = _span_at(offset, aligned.spans)
+    at = max(offset[0], span.start) if span else offset[0]
+    return aligned.turns[bisect_right(aligned.turns, at, key=lambda turn: turn[0]) - 1][1]
+
+
+def _span_at(offset: Offset, spans: Sequence[Span]) -> Span | None:
     start, end = offset
     index = max(0, bisect_right(spans, start, key=lambda span: span.start) - 1)
-    for span in spans[index : index + 2]:
-        if span.start < end and start < span.end:
-            return span.kind
-    return Kind.SCAFFOLD
+    return next((span for span in spans[index : index + 2] if span.start < end and start < span.end), None)

@@ -95,4 +95,4 @@ def _by_words(example: Example, parsed: Parsed) -> Rendered:
     words = sum(len(message["content"].split()) for message in example.messages)
     tokens = max(1, min(round(words * TOKENS_PER_WORD), parsed.extract.max_length))
     kinds = np.full(tokens, parsed.train.kind_numbers[0], np.uint8)
-    return Rendered(np.zeros(tokens, np.int32), kinds, truncated=False)
+    return Rendered(np.zeros(tokens, np.int32), kinds, truncated=False, roles=np.zeros(tokens, np.uint8))
