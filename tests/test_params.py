@@ -328,7 +328,7 @@ def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    settings = RuntimeSettings(device="cuda", extract_batch_tokens=1, sae_batch_rows=1)
+    settings = RuntimeSettings(device="cuda", extract_batch_tokens=1, extract_rows="padded", sae_batch_rows=1)
     with pytest.raises(ParamsError, match=r"runtime\.device"):
         settings.torch_device()
     assert str(settings.model_copy(update={"device": "auto"}).torch_device()) == "cpu"

@@ -12,12 +12,15 @@ import torch
 import transformers as hf
 from samples import ROOT, copy_model
 
-from fast_sae.activations.extractor import Extractor, shard_name
-from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
+from fast_sae.activations.live.extractor import Extractor
+from fast_sae.activations.live.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.scratch import Scratch
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.activations.shard_writer import RenderedSplit, shard_name, write_split
 from fast_sae.activations.shards import map_npz
+from fast_sae.artifacts import Json
 from fast_sae.chat.render import Rendered
+from fast_sae.chat.splits import Split
 from fast_sae.errors import ModelError
 
 LENGTHS = (5, 9, 2, 7, 4)
@@ -48,10 +51,17 @@ def settings(**overrides: object) -> ExtractSettings:
         "template_kwargs": {},
         "template_date": "2024-07-26",
         "max_length": 64,
+        "packing": "fast",
+        "block_size": 6,
+        "store": ["train"],
         "shard_rows": 12,
         "dtype": "float32",
     } | overrides
     return ExtractSettings.model_validate_json(json.dumps(section))
+
+
+def write(extractor: Extractor, rendered: list[Rendered], folder: Path, split: Split = "train") -> list[Json]:
+    return write_split(RenderedSplit(split, rendered, IDS), extractor, Scratch(folder))
 
 
 def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
@@ -59,7 +69,7 @@ def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
 
 
 def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, tmp_path):
-    described = Extractor(model, settings(), 20, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+    described = write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path)
     assert [shard["rows"] for shard in described] == [14, 13]  # 5 + 9, then 2 + 7 + 4
     for layer in (1, 2):
         shards = shards_of(tmp_path, layer)
@@ -75,7 +85,7 @@ def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, 
 
 
 def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp_path, monkeypatch):
-    Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path / "plenty"))
+    write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path / "plenty")
     compute, sizes = model.hidden_states, []
 
     def tight(sequences, **options):
@@ -87,7 +97,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp
 
     monkeypatch.setattr(model, "hidden_states", tight)
     extractor = Extractor(model, settings(), 1000, pad_left=False)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path / "tight"))
+    write(extractor, rendered, tmp_path / "tight")
     assert max(sizes) > 9
     assert extractor.batch_tokens < 1000
     for layer in (1, 2):
@@ -103,8 +113,8 @@ def test_one_example_too_large_for_the_device_is_told(model, rendered, tmp_path,
         raise torch.OutOfMemoryError("tried to allocate")
 
     monkeypatch.setattr(model, "hidden_states", never)
-    with pytest.raises(ModelError, match=r"no memory for one example of \d tokens; lower extract.max_length"):
-        Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+    with pytest.raises(ModelError, match=r"no memory for one sequence of \d tokens; lower extract.max_length"):
+        write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -122,14 +132,12 @@ def test_what_the_stored_type_cannot_hold_is_refused(model, rendered, tmp_path, 
 
     monkeypatch.setattr(model, "hidden_states", broken)
     with pytest.raises(ModelError, match=told):
-        Extractor(model, settings(dtype="float16"), 50, pad_left=False).extract(
-            rendered, IDS, "train", Scratch(tmp_path)
-        )
+        write(Extractor(model, settings(dtype="float16"), 50, pad_left=False), rendered, tmp_path)
 
 
 def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkeypatch):
     extractor = Extractor(model, settings(), 50, pad_left=False)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    write(extractor, rendered, tmp_path)
     (tmp_path / "layer_2/train" / shard_name(1)).unlink()
     computed = []
     compute = model.hidden_states
@@ -139,7 +147,7 @@ def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkey
         return compute(sequences, **options)
 
     monkeypatch.setattr(model, "hidden_states", counting)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    write(extractor, rendered, tmp_path)
     assert sum(computed) == 13
 
 
@@ -175,8 +183,8 @@ def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
     (home / "refs/main").write_text(commit)
     script = (
         "import sys, torch\n"
-        "from fast_sae.activations.hub import resolve_commit\n"
-        "from fast_sae.activations.model import load_model, load_tokenizer\n"
+        "from fast_sae.activations.live.hub import resolve_commit\n"
+        "from fast_sae.activations.live.model import load_model, load_tokenizer\n"
         "from fast_sae.activations.settings import HUB_MODEL, ModelSettings\n"
         "from fast_sae.preflight import read_model_config\n"
         "m = ModelSettings(name='someone/model', files=HUB_MODEL, revision=sys.argv[1], dtype='float32')\n"

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers as hf
 
-from fast_sae.activations.model import TruncatedModel
+from fast_sae.activations.live.model import TruncatedModel
 from fast_sae.errors import ModelError
 
 LENGTHS = (7, 1, 12, 4, 12)

@@ -251,7 +251,7 @@ def test_tokens_and_bytes_are_those_of_the_plan(here):
     examples = read_examples(parsed.data)
     amount = measure_amount(examples, parsed, FoundModel(here / "models/tiny-instruct", None), d_in=96)
     assert len(amount.sample) == 50
-    assert amount.plan == Plan.of(amount.sample, layers=1, d_in=96, itemsize=2)
+    assert amount.plan == Plan.of(amount.sample, stored_share=1.0, layers=1, d_in=96, itemsize=2)
     assert 0.5 * amount.plan.tokens < amount.train_rows < 0.9 * amount.plan.tokens
 
 

@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 import torch
 from sae_samples import sae_settings
-from samples import array_source
+from samples import array_source, runtime
 
+from fast_sae.chat.kinds import Kind
 from fast_sae.errors import ArtifactError
-from fast_sae.runtime import RuntimeSettings
 from fast_sae.training import loop
 from fast_sae.training.loop import Validation, train_sae, validate
 from fast_sae.training.settings import TrainSettings
 
-RUNTIME = RuntimeSettings(device="cpu", extract_batch_tokens=64, sae_batch_rows=50)
+RUNTIME = runtime(sae_batch_rows=50)
 
 
 def settings(**overrides: object) -> TrainSettings:
     section = {
         "kinds": ["content"],
+        "source": "stored",
+        "buffer_tokens": 1000,
         "batch_size": 32,
         "lr": 0.01,
         "epochs": 4,
@@ -146,7 +148,7 @@ def test_activations_that_are_all_equal_are_told():
 
 def test_the_decoder_bias_starts_from_the_median_of_the_trained_rows():
     x = rows(101, 5)
-    batches = loop.RowBatches(source(x), np.arange(101), 8, torch.float64, torch.device("cpu"))
+    batches = loop.RowBatches(source(x), (Kind.CONTENT,), 8, torch.float64, torch.device("cpu"))
     median = np.median(x.astype(np.float64), axis=0)
     assert np.allclose(loop._median(batches, settings()).numpy(), median)
     assert not np.allclose(loop._median(batches, settings(init_rows=10)).numpy(), median)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from fast_sae.activations.source import ActivationSource, trainable
+from fast_sae.activations.source import ActivationSource
 from fast_sae.errors import ArtifactError
 from fast_sae.progress import progress_bar
 from fast_sae.runtime import RuntimeSettings
@@ -57,8 +57,10 @@ def train_sae(
 ) -> Trained:
     """Fit an SAE to the rows of `train` that `settings.kinds` names; stop and calibrate on those of `validation`."""
     dtype, device = getattr(torch, settings.dtype), runtime.torch_device()
-    rows = RowBatches(train, _rows(train, settings, "train"), settings.batch_size, dtype, device)
-    held_out = RowBatches(validation, _rows(validation, settings, "validation"), runtime.sae_batch_rows, dtype, device)
+    rows = RowBatches(train, settings.kind_numbers, settings.batch_size, dtype, device)
+    held_out = RowBatches(validation, settings.kind_numbers, runtime.sae_batch_rows, dtype, device)
+    _require_rows(rows, settings, "train")
+    _require_rows(held_out, settings, "validation")
     sae = build_sae(train.d_in, sae_settings).to(device, dtype)
     sae.initialise(_median(rows, settings), torch.Generator().manual_seed(settings.seed))
     return _Run(sae, settings, rows, held_out).fit()
@@ -144,19 +146,15 @@ def take_step(
     return loss
 
 
-def _rows(source: ActivationSource, settings: TrainSettings, split: str) -> np.ndarray:
-    rows = np.flatnonzero(trainable(source, settings.kind_numbers))
-    if len(rows) == 0:
+def _require_rows(rows: RowBatches, settings: TrainSettings, split: str) -> None:
+    if rows.rows == 0:
         raise ArtifactError(f"the {split} activations hold no row of train.kinds {list(settings.kinds)}; add kinds")
-    return rows
 
 
 def _median(rows: RowBatches, settings: TrainSettings) -> Tensor:
     """Coordinate-wise median of at most `init_rows` rows, as HypotheSAEs takes it of all rows."""
-    index = rows.index
-    if len(index) > settings.init_rows:
-        index = np.sort(np.random.default_rng(settings.seed).choice(index, settings.init_rows, replace=False))
-    return torch.from_numpy(np.median(rows.source.take(index).astype(np.float64), axis=0))
+    sample = rows.sample(settings.init_rows, settings.seed)
+    return torch.from_numpy(np.median(sample.double().cpu().numpy(), axis=0))
 
 
 def _finite(loss: float, epoch: int) -> float:
