@@ -211,3 +211,41 @@ def test_a_model_that_lacks_weights_is_refused_not_read_with_random_ones(tmp_pat
     with pytest.raises(ModelError, match=r"lacks \d+ weights that would be read, such as layers.1"):
         load_model(local(str(folder)), None, [2], torch.device("cpu"))
     load_model(local(str(folder)), None, [0], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_blocks_attend_across_examples_and_keep_each_token_its_example_and_position(model, rendered, tmp_path, packed):
+    """Two shards of 14 and 13 tokens in blocks of 6: 6, 6, 2 and 6, 6, 1."""
+    fast, block = Extractor(model, settings(), 20, pad_left=False), settings(packing="block", dtype="float32")
+    write(fast, rendered, tmp_path / "fast")
+    write(Extractor(model, block, 20, pad_left=False, packed=packed), rendered, tmp_path / "block")
+    for layer in (1, 2):
+        for alone, together in zip(
+            shards_of(tmp_path / "fast", layer), shards_of(tmp_path / "block", layer), strict=True
+        ):
+            assert all(np.array_equal(alone[name], together[name]) for name in alone if name != "activations")
+            assert not np.allclose(alone["activations"], together["activations"], rtol=1e-3)
+            tokens = together["token_id"].tolist()
+            for at in range(0, len(tokens), 6):
+                states = model.hidden_states([tokens[at : at + 6]])[layer][0]
+                np.testing.assert_allclose(together["activations"][at : at + 6], states, rtol=1e-6, atol=1e-7)
+
+
+def test_validation_and_test_are_whole_examples_whatever_train_is(model, rendered, tmp_path):
+    block = settings(packing="block", store=["train", "validation"])
+    write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path / "fast")
+    write(Extractor(model, block, 20, pad_left=False), rendered, tmp_path / "block", "validation")
+    for n in range(2):
+        alone, held_out = (
+            map_npz(tmp_path / folder / "layer_1" / split / shard_name(n), "extract_activations")
+            for folder, split in (("fast", "train"), ("block", "validation"))
+        )
+        assert np.array_equal(alone["activations"], held_out["activations"])
+
+
+def test_a_split_that_is_not_stored_never_runs_the_model(model, rendered, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "hidden_states", lambda *_, **__: pytest.fail("the model ran"))
+    described = write(Extractor(model, settings(store=[]), 20, pad_left=False), rendered, tmp_path)
+    assert [shard["rows"] for shard in described] == [14, 13]
+    for shard in shards_of(tmp_path, 2):
+        assert set(shard) == {"example", "position", "token_id", "kind", "example_ids"}

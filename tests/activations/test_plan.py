@@ -88,6 +88,11 @@ def test_what_is_to_come_is_told_in_tokens_bytes_and_time():
     assert "\n" not in line
 
 
+def test_no_time_is_told_where_nothing_is_computed():
+    line = Plan(examples=5, tokens=700, stored=0, bytes=9100).tell(None)
+    assert line == "5 examples, 700 tokens, 9.1 kB of tokens, whose activations are computed live"
+
+
 @pytest.mark.parametrize(
     ("n_bytes", "size"),
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_234_000, "1.23 MB"), (999_900, "1 MB")],

@@ -57,7 +57,7 @@ def extract_activations(
     with open_scratch(STAGE, _identity(record, settings, identity), _inputs(prepared, model_settings)) as scratch:
         plan = _plan(rendered, settings, model.d_in)
         plan.require_disk(scratch.path)
-        say(plan.tell(measure_speed(model, everything) if plan.stored else 1))
+        say(plan.tell(measure_speed(model, everything) if plan.stored else None))
         for split, part in rendered.items():
             named = RenderedSplit(split, part, [example.id for example in examples[split]])
             shards = write_split(named, extractor, scratch)

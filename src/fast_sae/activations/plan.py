@@ -63,12 +63,15 @@ class Plan:
                 "fewer extract.layers, name fewer splits in extract.store, or set data.max_examples"
             )
 
-    def tell(self, tokens_per_second: float) -> str:
-        """Say in one line what is to come."""
+    def tell(self, tokens_per_second: float | None) -> str:
+        """Say in one line what is to come; no speed: no activations are kept."""
+        size = f"{self.examples:,} examples, {self.tokens:,} tokens, {_size(self.bytes)} of "
+        if tokens_per_second is None:
+            return f"{size}tokens, whose activations are computed live"
         seconds = round(self.stored / tokens_per_second)
         return (
-            f"{self.examples:,} examples, {self.tokens:,} tokens, {_size(self.bytes)} of activations; about "
-            f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} at {tokens_per_second:,.0f} tokens/s"
+            f"{size}activations; about {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} at "
+            f"{tokens_per_second:,.0f} tokens/s"
         )
 
 

@@ -110,8 +110,11 @@ class Extractor:
         """Make batches smaller; a row that does not fit by itself ends the run."""
         longest = sum(lengths[i] for i in batch[0])
         if len(batch) == 1:
-            shorter = "extract.max_length or extract.block_size" + (", or set extract_rows: padded" * self.packed)
-            raise ModelError(f"the device has no memory for one sequence of {longest} tokens; lower {shorter}")
+            row, mend = ("row", ", or set runtime.extract_rows: padded") if self.packed else ("sequence", "")
+            raise ModelError(
+                f"the device has no memory for one {row} of {longest} tokens; lower extract.max_length or, where "
+                f"examples are packed into blocks, extract.block_size{mend}"
+            )
         torch.cuda.empty_cache()
         self.batch_tokens = min(self.batch_tokens, longest * len(batch)) // 2
         say(f"out of memory: going on with runtime.extract_batch_tokens={self.batch_tokens}")

@@ -7,7 +7,7 @@ to the bit, in lesser types to within what the batches change.
 Cost: one pass of the truncated model per token and pass over the split. Memory: the buffer, and an eighth of it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,7 @@ class LiveActivations:
     def chunks(self, rows: int) -> Iterator[Rows]:
         """Go once through the split in order, at most `rows` rows at a time, computing about as many at once."""
         for shard, first, last in zip(self._shards, self._first, self._first[1:], strict=False):
-            for index, activations in self._compute(range(first, last), rows):
+            for index, activations in self._compute(np.arange(first, last), rows):
                 for at in range(0, len(index), rows):
                     here = index[at : at + rows] - self._starts[first]
                     facts = {name: array[here] for name, array in vars(shard).items()}
@@ -119,12 +119,12 @@ class LiveActivations:
         return (activations[wanted[index]] for index, activations in self._compute(sequences, window))
 
     def _compute(
-        self, sequences: Iterable[int], tokens: int
+        self, sequences: Int[np.ndarray, " sequence"], tokens: int
     ) -> Iterator[tuple[Int[np.ndarray, " row"], Float[np.ndarray, "row d_in"]]]:
         """Compute sequences in the given order, about so many tokens at once: the numbers of the rows, and the rows."""
         (layer,) = self._extractor.model.layers
-        lengths = np.diff(self._starts)
-        for window in cut_portions(sequences, lengths.__getitem__, tokens):
+        lengths = np.diff(self._starts).tolist()
+        for window in cut_portions(sequences.tolist(), lengths.__getitem__, tokens):
             index = np.concatenate([np.arange(self._starts[i], self._starts[i + 1]) for i in window])
             yield index, self._extractor.compute([self._tokens(i) for i in window])[layer]
 
