@@ -26,7 +26,6 @@ def test_a_live_run_reaches_the_fvu_of_the_stored_run_within_2_percent(tmp_path)
         ).metrics
         for opened in (stored, live)
     ]
-    print(found)
     assert found[0]["steps"] == found[1]["steps"]
     assert found[1]["validation_loss"] == pytest.approx(found[0]["validation_loss"], rel=0.02)
     assert found[0]["validation_loss"] < 0.5  # there is something to agree on
