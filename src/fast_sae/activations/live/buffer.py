@@ -12,9 +12,9 @@ from jaxtyping import Float
 def mix(
     portions: Iterable[Float[np.ndarray, "_ d_in"]], capacity: int, served: int, generator: np.random.Generator
 ) -> Iterator[Float[np.ndarray, "_ d_in"]]:
-    """Yield every row of a stream once, mixed with those that come at most about a buffer later or earlier.
+    """Yield every row of a stream once, mixed with the rows that share the buffer with it.
 
-    A full buffer is shuffled, the first half of it served, and that half filled again; when the stream ends, all that
+    A row leaves at each turn with probability 1/2. A full buffer is shuffled, the first half of it served, and that half filled again; when the stream ends, all that
     is left is shuffled and served.
 
     Args:
