@@ -14,8 +14,8 @@ def mix(
 ) -> Iterator[Float[np.ndarray, "_ d_in"]]:
     """Yield every row of a stream once, mixed with the rows that share the buffer with it.
 
-    A row leaves at each turn with probability 1/2. A full buffer is shuffled, the first half of it served, and that half filled again; when the stream ends, all that
-    is left is shuffled and served.
+    A full buffer is shuffled, the first half of it served, and that half filled again, so that a row leaves at each
+    turn with probability 1/2; when the stream ends, all that is left is shuffled and served.
 
     Args:
         portions: The rows, in portions of any size, none kept.

@@ -4,7 +4,8 @@
 pass, sequence by sequence as it would for the store, and rounds as it would. In float64 the rows are the stored ones
 to the bit, in lesser types to within what the batches change.
 
-Cost: one pass of the truncated model per token and pass over the split. Memory: the buffer, and an eighth of it.
+Cost: one pass of the truncated model per token and pass over the split. Memory: the buffer, an eighth of it, and one
+batch of the model; `sample` holds what it returns.
 """
 
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ class LiveActivations:
         (layer,) = self._extractor.model.layers
         lengths = np.diff(self._starts).tolist()
         for window in cut_portions(sequences.tolist(), lengths.__getitem__, tokens):
-            index = np.concatenate([np.arange(self._starts[i], self._starts[i + 1]) for i in window])
+            index = np.concatenate([np.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in window])
             yield index, self._extractor.compute([self._tokens(i) for i in window])[layer]
 
     def _tokens(self, sequence: int) -> Int32[np.ndarray, " position"]:
