@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
-from fast_sae.activations.stored import StoredActivations, require_same_examples, require_same_split
+from fast_sae.activations.opening import Activations, require_same_examples, require_same_split
+from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.prepared import read_prepared
 from fast_sae.chat.splits import Split
@@ -34,11 +34,14 @@ def main(
     extract = parse_section(params, "extract", ExtractSettings)
     sae_settings = parse_section(params, "sae", SAESettings)
     train = parse_section(params, "train", TrainSettings)
+    settings = parse_section(params, "evaluate", EvaluateSettings)
+    runtime = parse_section(params, "runtime", RuntimeSettings)
     manifest = read_manifest(sae, STAGE)
     manifest.require(training_record(model, extract, sae_settings, train))
+    opened = Activations(activations, sae_settings.layer, model, extract, settings.source, train.buffer_tokens, runtime)
 
     def held(split: Split) -> Held:
-        source = StoredActivations(activations, sae_settings.layer, split, activation_record(model, extract))
+        source = opened.open(split)
         require_same_examples(source.provenance, prepared, split)
         return Held(split, source, [example.label for example in read_prepared(prepared, split)])
 
@@ -48,10 +51,10 @@ def main(
         load_sae(sae),
         validation,
         test,
-        parse_section(params, "evaluate", EvaluateSettings),
+        settings,
         kinds=train.kind_numbers,
         dtype=getattr(torch, train.dtype),
-        runtime=parse_section(params, "runtime", RuntimeSettings),
+        runtime=runtime,
     )
     report.write(metrics, plots)
     if line := report.warning():

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
-from fast_sae.activations.stored import StoredActivations
+from fast_sae.activations.opening import Activations
+from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import round_metrics, whole_folder, write_manifest, write_metrics
 from fast_sae.errors import run
 from fast_sae.params import load_params, parse_section
@@ -27,9 +27,10 @@ def main(
     sae_settings = parse_section(params, "sae", SAESettings)
     settings = parse_section(params, "train", TrainSettings)
     runtime = parse_section(params, "runtime", RuntimeSettings)
-    made_by = activation_record(model, extract)
-    train = StoredActivations(activations, sae_settings.layer, "train", made_by)
-    validation = StoredActivations(activations, sae_settings.layer, "validation", made_by)
+    opened = Activations(
+        activations, sae_settings.layer, model, extract, settings.source, settings.buffer_tokens, runtime
+    )
+    train, validation = opened.open("train"), opened.open("validation")
     trained = train_sae(sae_settings, settings, train, validation, runtime)
     record = training_record(model, extract, sae_settings, settings)
     used = {"train_sha256": train.provenance.sha256, "validation_sha256": validation.provenance.sha256}

@@ -10,8 +10,8 @@ import torch
 from sae_samples import initialised, sae_settings
 from samples import MODEL, params, rendered_tokens
 
-from fast_sae.activations.extractor import Extractor
-from fast_sae.activations.model import TruncatedModel
+from fast_sae.activations.live.extractor import Extractor
+from fast_sae.activations.live.model import TruncatedModel
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.annotation.annotator import Annotated
 from fast_sae.annotation.incoming import Incoming

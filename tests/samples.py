@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from fast_sae.activations.shards import write_npz
-from fast_sae.activations.source import Provenance, Rows
-from fast_sae.activations.stored import StoredActivations
+from fast_sae.activations.source import Provenance, Rows, rows_of_kinds, sampled_rows
+from fast_sae.activations.split import open_folder
+from fast_sae.activations.stored.source import StoredActivations
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.render import Rendered
@@ -58,13 +59,20 @@ def model_config(folder: Path, n_blocks: int = 4, d_in: int = 8) -> str:
 
 def runtime(**overrides: object) -> RuntimeSettings:
     """A runtime section for the CPU."""
-    section = {"device": "cpu", "extract_batch_tokens": 64, "lm_batch_tokens": 64, "sae_batch_rows": 3} | overrides
+    section = {
+        "device": "cpu",
+        "extract_batch_tokens": 64,
+        "extract_rows": "padded",
+        "lm_batch_tokens": 64,
+        "sae_batch_rows": 3,
+    } | overrides
     return RuntimeSettings.model_validate(section)
 
 
 def evaluate_settings(**overrides: object) -> EvaluateSettings:
     """An evaluate section of few resamples."""
     section = {
+        "source": "stored",
         "label_pooling": "max",
         "label_examples": 100,
         "bootstrap_resamples": 20,
@@ -89,12 +97,17 @@ class ArraySource:
     def kind(self) -> np.ndarray:
         return self.rows.kind
 
-    def take(self, index: np.ndarray) -> np.ndarray:
-        return self.rows.activations[index]
-
     def chunks(self, rows: int) -> Iterator[Rows]:
         for at in range(0, len(self.rows), rows):
             yield rows_of({name: array[at : at + rows] for name, array in vars(self.rows).items()})
+
+    def shuffled(self, kinds: tuple[int, ...], rows: int, *, seed: int, epoch: int) -> Iterator[np.ndarray]:
+        index = np.random.default_rng([seed, epoch]).permutation(rows_of_kinds(self, kinds))
+        for at in range(0, len(index), 2 * rows + 1):
+            yield self.rows.activations[index[at : at + 2 * rows + 1]]
+
+    def sample(self, kinds: tuple[int, ...], n: int, *, seed: int) -> np.ndarray:
+        return self.rows.activations[sampled_rows(self, kinds, n, seed)]
 
 
 def rows_of(arrays: dict[str, np.ndarray]) -> Rows:
@@ -158,9 +171,12 @@ def store(folder: Path, parts: Sequence[dict[str, np.ndarray]], settings: dict, 
         write_npz(place / f"shard-{i:05d}.npz", arrays)
     described = [{"file": f"shard-{i:05d}.npz", "rows": len(part["kind"])} for i, part in enumerate(parts)]
     found = {
-        "d_in": parts[0]["activations"].shape[1],
+        "d_in": parts[0]["activations"].shape[1] if "activations" in parts[0] else 0,
         "shared_prefix": 1,
         "prepared_sha256": "1" * 64,
+        "stored": "activations" in parts[0],
+        "commit": None,
+        "model_sha256": "2" * 64,
         "shards": described,
     }
     write_manifest(place, "extract_activations", settings, found | facts)
@@ -168,4 +184,4 @@ def store(folder: Path, parts: Sequence[dict[str, np.ndarray]], settings: dict, 
 
 def open_store(folder: Path, settings: dict) -> StoredActivations:
     """Open what `store` has written."""
-    return StoredActivations(folder, 2, "train", settings)
+    return StoredActivations(open_folder(folder, 2, "train", settings))

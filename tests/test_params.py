@@ -5,12 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from samples import ABSENT, ROOT, model_config, params
+from samples import ABSENT, ROOT, model_config, params, runtime
 
 from fast_sae.errors import ModelError, ParamsError, run
 from fast_sae.params import Settings, load_params, parse_section
 from fast_sae.preflight import SECTIONS, check
-from fast_sae.runtime import RuntimeSettings
 
 
 class Toy(Settings):
@@ -199,6 +198,7 @@ def test_a_value_at_its_limit_passes(base, changes):
     check(params(**(base | changes)))
 
 
+LIVE = {"train.source": "live", "extract.store": ["validation", "test"]}
 WRONG = {  # changes, and what the message must name
     "unknown key": ({"sae.KK": 8}, "sae.KK"),
     "unknown key of runtime": ({"runtime.devise": "cpu"}, "runtime.devise"),
@@ -267,6 +267,27 @@ WRONG = {  # changes, and what the message must name
     "unknown stored type": ({"extract.dtype": "bfloat16"}, "extract.dtype"),
     "shards of no rows": ({"extract.shard_rows": 0}, "extract.shard_rows"),
     "length 0": ({"extract.max_length": 0}, "extract.max_length"),
+    "unknown packing": ({"extract.packing": "fat"}, "extract.packing"),
+    "blocks of no token": ({"extract.block_size": 0}, "extract.block_size"),
+    "unknown split": ({"extract.store": ["train", "valid"]}, "extract.store"),
+    "unknown source": ({"train.source": "disk"}, "train.source"),
+    "a buffer of nothing": ({"train.buffer_tokens": 0}, "train.buffer_tokens"),
+    "unknown layout of rows": ({"runtime.extract_rows": "ragged"}, "runtime.extract_rows"),
+    "stored, but train is not": (
+        {"extract.store": ["validation", "test"]},
+        "train.source is stored, but extract.store",
+    ),
+    "stored, but validation is not": (
+        {"extract.store": ["train", "test"]},
+        "lacks validation; add it, or set train.so",
+    ),
+    "stored, but test is not": ({"extract.store": ["train", "validation"]}, "or set evaluate.source: live"),
+    "live, but train is stored": ({"train.source": "live"}, "extract.store names train; take it out"),
+    "live, but all held-out splits are stored": ({"evaluate.source": "live"}, "set evaluate.source: stored"),
+    "live, and less than two batches to mix": (
+        LIVE | {"train.batch_size": 64, "train.buffer_tokens": 127},
+        "mixing takes at least two batches, 128",
+    ),
     "fractions sum to 1": ({"data.validation_fraction": 0.5, "data.test_fraction": 0.5}, "test_fraction"),
     "fraction is 0": ({"data.test_fraction": 0}, "data.test_fraction"),
     "fraction is 1": ({"data.validation_fraction": 1}, "data.validation_fraction"),
@@ -292,6 +313,32 @@ WRONG = {  # changes, and what the message must name
     "no rows at once": ({"runtime.sae_batch_rows": 0}, "runtime.sae_batch_rows"),
     "mps has no float64": ({"runtime.device": "mps"}, "runtime.device"),
 }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        LIVE,
+        LIVE | {"extract.store": [], "evaluate.source": "live"},
+        LIVE | {"extract.store": ["validation"], "evaluate.source": "live"},
+        {"extract.store": ["train", "validation"], "evaluate.source": "live"},
+        LIVE | {"train.batch_size": 64, "train.buffer_tokens": 128},
+    ],
+    ids=str,
+)
+def test_what_is_not_stored_may_be_live(base, changes):
+    check(params(**(base | changes)))
+
+
+@pytest.mark.parametrize("key", ["n_positions", "max_position_embeddings"])
+def test_no_block_is_longer_than_the_model_reads(base, key):
+    config = {"num_hidden_layers": 4, "hidden_size": 8, key: 100}
+    (Path(base["model.name"]) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    base |= {"extract.max_length": 50, "extract.block_size": 101}
+    check(params(**base))
+    with pytest.raises(ParamsError, match="extract.block_size is 101, but .* reads 100 tokens"):
+        check(params(**(base | {"extract.packing": "block"})))
+    check(params(**(base | {"extract.packing": "block", "extract.block_size": 100})))
 
 
 @pytest.mark.parametrize(("changes", "named"), WRONG.values(), ids=WRONG)
@@ -358,7 +405,7 @@ def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    settings = RuntimeSettings(device="cuda", extract_batch_tokens=1, lm_batch_tokens=1, sae_batch_rows=1)
+    settings = runtime(device="cuda")
     with pytest.raises(ParamsError, match=r"runtime\.device"):
         settings.torch_device()
     assert str(settings.model_copy(update={"device": "auto"}).torch_device()) == "cpu"

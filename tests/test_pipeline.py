@@ -170,7 +170,7 @@ def test_a_killed_extraction_goes_on_where_it_was(clone, tmp_path_factory):
     other.run("dvc", "repro", "prepare_data")
     killer = (
         "import sys, runpy; sys.path.insert(0, 'src')\n"
-        "import fast_sae.activations.extractor as e; write = e.write_npz\n"
+        "import fast_sae.activations.shard_writer as e; write = e.write_npz\n"
         "def dies(path, arrays):\n"
         "    if path.name == 'shard-00003.npz': sys.exit(9)\n"
         "    write(path, arrays)\n"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -13,8 +14,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-CHOSEN_BY_NAME = "src/fast_sae/sae/architectures/${sae.architecture}.py"
-BUILD_AN_SAE = [stage for stage, entry in DVC.items() if CHOSEN_BY_NAME in entry["deps"]]
+ARCHITECTURE = "src/fast_sae/sae/architectures/${sae.architecture}.py"
+SOURCES = {
+    stage: f"src/fast_sae/activations/${{{stage.split('_')[0]}.source}}" for stage in ("train_sae", "evaluate_sae")
+}
+CHOSEN_BY_NAME = {ARCHITECTURE, *SOURCES.values()}
+BUILD_AN_SAE = [stage for stage, entry in DVC.items() if ARCHITECTURE in entry["deps"]]
 
 
 def load(path: str):
@@ -49,7 +54,7 @@ def test_a_stage_is_the_script_of_its_name_without_flags(stage):
 def test_deps_are_exactly_the_modules_a_stage_imports(stage, monkeypatch):
     monkeypatch.chdir(ROOT)
     imported = {str(path) for path in load("tools/closure.py").imported_files(script_of(stage))}
-    listed = {path for path in paths(stage, "deps") if path.startswith("src/fast_sae/")} - {CHOSEN_BY_NAME}
+    listed = {path for path in paths(stage, "deps") if path.startswith("src/fast_sae/")} - CHOSEN_BY_NAME
     assert imported - listed == set(), f"dvc.yaml: stage {stage} imports these but does not list them"
     assert listed - imported == set(), f"dvc.yaml: stage {stage} lists these but does not import them"
     assert str(script_of(stage)) in paths(stage, "deps")
@@ -58,7 +63,42 @@ def test_deps_are_exactly_the_modules_a_stage_imports(stage, monkeypatch):
 def test_the_stages_that_build_an_sae_list_its_architecture_by_name(stage, monkeypatch):
     monkeypatch.chdir(ROOT)
     builds = "src/fast_sae/sae/checkpoint.py" in map(str, load("tools/closure.py").imported_files(script_of(stage)))
-    assert (CHOSEN_BY_NAME in paths(stage, "deps")) == builds
+    assert (ARCHITECTURE in paths(stage, "deps")) == builds
+
+
+def test_the_stages_that_open_activations_list_the_folder_of_their_source_by_name(stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    opens = "src/fast_sae/activations/opening.py" in map(str, load("tools/closure.py").imported_files(script_of(stage)))
+    assert {path for path in paths(stage, "deps") if ".source}" in path} == ({SOURCES[stage]} if opens else set())
+
+
+def test_every_source_that_params_yaml_may_name_has_a_folder_and_live_lets_itself_be_opened():
+    from fast_sae.evaluation.settings import EvaluateSettings
+    from fast_sae.training.settings import TrainSettings
+
+    for settings in (TrainSettings, EvaluateSettings):
+        assert get_args(settings.model_fields["source"].annotation) == ("stored", "live")
+    for name in ("stored", "live"):
+        assert (ROOT / "src/fast_sae/activations" / name / "source.py").exists()
+    assert "def open_live(" in (ROOT / "src/fast_sae/activations/live/source.py").read_text()
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+@pytest.mark.parametrize("source", ["stored", "live"])
+def test_a_source_needs_no_module_that_its_stages_do_not_list(source, stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = f"src/fast_sae/activations/{source}/"
+    for file in (ROOT / folder).glob("[a-z]*.py"):
+        needed = {str(path) for path in load("tools/closure.py").imported_files(file)}
+        outside = {path for path in needed if not path.startswith(folder)}
+        assert outside <= paths(stage, "deps"), file.name
+
+
+@pytest.mark.parametrize("stage", SOURCES)
+def test_the_code_of_the_model_is_no_input_of_a_stage_that_reads_stored_activations(stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    imported = load("tools/closure.py").imported_files(script_of(stage))
+    assert not [path for path in imported if "live" in path.parts]
 
 
 def test_an_architecture_needs_no_module_that_its_stages_do_not_list(monkeypatch):
@@ -99,9 +139,9 @@ def test_every_key_of_the_sae_section_is_tracked(stage):
 
 
 @pytest.mark.parametrize("stage", BUILD_AN_SAE)
-def test_what_decides_activations_is_tracked_and_the_other_layers_are_not(stage):
+def test_what_decides_activations_is_tracked_and_not_the_other_layers_nor_what_is_kept(stage):
     tracked = {entry for entry in DVC[stage]["params"] if entry.startswith("extract.")}
-    assert tracked == {f"extract.{key}" for key in PARAMS["extract"] if key != "layers"}
+    assert tracked == {f"extract.{key}" for key in PARAMS["extract"] if key not in ("layers", "store")}
 
 
 def test_every_architecture_has_its_sub_section():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from fast_sae.activations.hub import config_path, resolve_commit
+from fast_sae.activations.live.hub import config_path, resolve_commit
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Json
 from fast_sae.chat.settings import DataSettings
@@ -88,6 +88,24 @@ def _broken_rules(parsed: Parsed) -> Iterator[str]:
         yield f"sae.layer is {sae.layer}, but extract.layers is {list(extract.layers)}"
     if extract.template == "none" and parsed.data.text_field is None:
         yield "extract.template: none takes bare texts, but data.text_field is null"
+    yield from _broken_source_rules(parsed)
+
+
+def _broken_source_rules(parsed: Parsed) -> Iterator[str]:
+    store, train, evaluate = parsed.extract.store, parsed.train, parsed.evaluate
+    reads = {"train": (train.source, ("train", "validation")), "evaluate": (evaluate.source, ("validation", "test"))}
+    for section, (source, splits) in reads.items():
+        if source == "stored" and (missing := [split for split in splits if split not in store]):
+            yield (
+                f"{section}.source is stored, but extract.store lacks {missing[0]}; add it, or set "
+                f"{section}.source: live"
+            )
+    if train.source == "live" and "train" in store:
+        yield "train.source is live, but extract.store names train; take it out, or set train.source: stored"
+    if evaluate.source == "live" and {"validation", "test"} <= {*store}:
+        yield "evaluate.source is live, but extract.store names validation and test; set evaluate.source: stored"
+    if train.source == "live" and train.buffer_tokens < 2 * train.batch_size:
+        yield f"train.buffer_tokens is {train.buffer_tokens}; mixing takes at least two batches, {2 * train.batch_size}"
 
 
 def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator[str]:
@@ -95,8 +113,12 @@ def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator
     if extract.layers[-1] > n_blocks:
         yield f"extract.layers: layer {extract.layers[-1]} does not exist; {name} has hidden_states 0 to {n_blocks}"
     positions = next((config[key] for key in _POSITIONS if isinstance(config.get(key), int)), None)
-    if isinstance(positions, int) and extract.max_length > positions:
-        yield f"extract.max_length is {extract.max_length}, but {name} reads {positions} tokens"
+    fed = {"max_length": extract.max_length} | (
+        {"block_size": extract.block_size} if extract.packing == "block" else {}
+    )
+    for key, tokens in fed.items():
+        if isinstance(positions, int) and tokens > positions:
+            yield f"extract.{key} is {tokens}, but {name} reads {positions} tokens"
     made_as = [str(architecture) for architecture in cast(list[object], config.get("architectures") or [])]
     if parsed.in_model.enabled and made_as and all(map(_HEADLESS.search, made_as)):
         yield f"in_model.enabled is true, but {name} is a {made_as[0]}, without an LM head; set in_model.enabled: false"

@@ -21,6 +21,9 @@ class RuntimeSettings(Settings):
     """Where to compute; auto takes a CUDA GPU where there is one."""
     extract_batch_tokens: Annotated[int, Field(gt=0)]
     """Tokens, padding included, in one batch of the language model; halved when the GPU runs out of memory."""
+    extract_rows: Literal["padded", "packed"]
+    """How a batch of the language model is laid out: one example a row, padded to the longest; or several examples a
+    row, each attending to itself alone, for causal models whose equality is checked when extraction starts."""
     lm_batch_tokens: Annotated[int, Field(gt=0)]
     """Tokens, padding included, in one batch of the whole language model; each gives logits over the vocabulary."""
     sae_batch_rows: Annotated[int, Field(gt=0)]

@@ -12,12 +12,15 @@ import torch
 import transformers as hf
 from samples import ROOT, copy_model, rendered_tokens
 
-from fast_sae.activations.extractor import Extractor, shard_name
-from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
+from fast_sae.activations.live.extractor import Extractor
+from fast_sae.activations.live.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.scratch import Scratch
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.activations.shard_writer import RenderedSplit, shard_name, write_split
 from fast_sae.activations.shards import map_npz
+from fast_sae.artifacts import Json
 from fast_sae.chat.render import Rendered
+from fast_sae.chat.splits import Split
 from fast_sae.errors import ModelError
 
 LENGTHS = (5, 9, 2, 7, 4)
@@ -46,10 +49,17 @@ def settings(**overrides: object) -> ExtractSettings:
         "template_kwargs": {},
         "template_date": "2024-07-26",
         "max_length": 64,
+        "packing": "fast",
+        "block_size": 6,
+        "store": ["train"],
         "shard_rows": 12,
         "dtype": "float32",
     } | overrides
     return ExtractSettings.model_validate_json(json.dumps(section))
+
+
+def write(extractor: Extractor, rendered: list[Rendered], folder: Path, split: Split = "train") -> list[Json]:
+    return write_split(RenderedSplit(split, rendered, IDS), extractor, Scratch(folder))
 
 
 def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
@@ -57,7 +67,7 @@ def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
 
 
 def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, tmp_path):
-    described = Extractor(model, settings(), 20, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+    described = write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path)
     assert [shard["rows"] for shard in described] == [14, 13]  # 5 + 9, then 2 + 7 + 4
     for layer in (1, 2):
         shards = shards_of(tmp_path, layer)
@@ -73,7 +83,7 @@ def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, 
 
 
 def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp_path, monkeypatch):
-    Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path / "plenty"))
+    write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path / "plenty")
     compute, sizes = model.hidden_states, []
 
     def tight(sequences, **options):
@@ -85,7 +95,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp
 
     monkeypatch.setattr(model, "hidden_states", tight)
     extractor = Extractor(model, settings(), 1000, pad_left=False)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path / "tight"))
+    write(extractor, rendered, tmp_path / "tight")
     assert max(sizes) > 9
     assert extractor.batch_tokens < 1000
     for layer in (1, 2):
@@ -101,8 +111,8 @@ def test_one_example_too_large_for_the_device_is_told(model, rendered, tmp_path,
         raise torch.OutOfMemoryError("tried to allocate")
 
     monkeypatch.setattr(model, "hidden_states", never)
-    with pytest.raises(ModelError, match=r"no memory for one example of \d tokens; lower extract.max_length"):
-        Extractor(model, settings(), 1000, pad_left=False).extract(rendered, IDS, "train", Scratch(tmp_path))
+    with pytest.raises(ModelError, match=r"no memory for one sequence of \d tokens; lower extract.max_length"):
+        write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +130,12 @@ def test_what_the_stored_type_cannot_hold_is_refused(model, rendered, tmp_path, 
 
     monkeypatch.setattr(model, "hidden_states", broken)
     with pytest.raises(ModelError, match=told):
-        Extractor(model, settings(dtype="float16"), 50, pad_left=False).extract(
-            rendered, IDS, "train", Scratch(tmp_path)
-        )
+        write(Extractor(model, settings(dtype="float16"), 50, pad_left=False), rendered, tmp_path)
 
 
 def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkeypatch):
     extractor = Extractor(model, settings(), 50, pad_left=False)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    write(extractor, rendered, tmp_path)
     (tmp_path / "layer_2/train" / shard_name(1)).unlink()
     computed = []
     compute = model.hidden_states
@@ -137,7 +145,7 @@ def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkey
         return compute(sequences, **options)
 
     monkeypatch.setattr(model, "hidden_states", counting)
-    extractor.extract(rendered, IDS, "train", Scratch(tmp_path))
+    write(extractor, rendered, tmp_path)
     assert sum(computed) == 13
 
 
@@ -173,8 +181,8 @@ def test_a_hub_model_is_found_by_id_in_the_hubs_cache(tmp_path):
     (home / "refs/main").write_text(commit)
     script = (
         "import sys, torch\n"
-        "from fast_sae.activations.hub import resolve_commit\n"
-        "from fast_sae.activations.model import load_model, load_tokenizer\n"
+        "from fast_sae.activations.live.hub import resolve_commit\n"
+        "from fast_sae.activations.live.model import load_model, load_tokenizer\n"
         "from fast_sae.activations.settings import HUB_MODEL, ModelSettings\n"
         "from fast_sae.preflight import read_model_config\n"
         "m = ModelSettings(name='someone/model', files=HUB_MODEL, revision=sys.argv[1], dtype='float32')\n"
@@ -201,3 +209,41 @@ def test_a_model_that_lacks_weights_is_refused_not_read_with_random_ones(tmp_pat
     with pytest.raises(ModelError, match=r"lacks \d+ weights that would be read, such as layers.1"):
         load_model(local(str(folder)), None, [2], torch.device("cpu"))
     load_model(local(str(folder)), None, [0], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_blocks_attend_across_examples_and_keep_each_token_its_example_and_position(model, rendered, tmp_path, packed):
+    """Two shards of 14 and 13 tokens in blocks of 6: 6, 6, 2 and 6, 6, 1."""
+    fast, block = Extractor(model, settings(), 20, pad_left=False), settings(packing="block", dtype="float32")
+    write(fast, rendered, tmp_path / "fast")
+    write(Extractor(model, block, 20, pad_left=False, packed=packed), rendered, tmp_path / "block")
+    for layer in (1, 2):
+        for alone, together in zip(
+            shards_of(tmp_path / "fast", layer), shards_of(tmp_path / "block", layer), strict=True
+        ):
+            assert all(np.array_equal(alone[name], together[name]) for name in alone if name != "activations")
+            assert not np.allclose(alone["activations"], together["activations"], rtol=1e-3)
+            tokens = together["token_id"].tolist()
+            for at in range(0, len(tokens), 6):
+                states = model.hidden_states([tokens[at : at + 6]])[layer][0]
+                np.testing.assert_allclose(together["activations"][at : at + 6], states, rtol=1e-6, atol=1e-7)
+
+
+def test_validation_and_test_are_whole_examples_whatever_train_is(model, rendered, tmp_path):
+    block = settings(packing="block", store=["train", "validation"])
+    write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path / "fast")
+    write(Extractor(model, block, 20, pad_left=False), rendered, tmp_path / "block", "validation")
+    for n in range(2):
+        alone, held_out = (
+            map_npz(tmp_path / folder / "layer_1" / split / shard_name(n), "extract_activations")
+            for folder, split in (("fast", "train"), ("block", "validation"))
+        )
+        assert np.array_equal(alone["activations"], held_out["activations"])
+
+
+def test_a_split_that_is_not_stored_never_runs_the_model(model, rendered, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "hidden_states", lambda *_, **__: pytest.fail("the model ran"))
+    described = write(Extractor(model, settings(store=[]), 20, pad_left=False), rendered, tmp_path)
+    assert [shard["rows"] for shard in described] == [14, 13]
+    for shard in shards_of(tmp_path, 2):
+        assert set(shard) == {"example", "position", "token_id", "kind", "example_ids"}

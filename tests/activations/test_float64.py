@@ -15,8 +15,8 @@ import transformers as hf
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fast_sae.activations.float64 import compute_in_float64
-from fast_sae.activations.model import TruncatedModel, load_model
+from fast_sae.activations.live.float64 import compute_in_float64
+from fast_sae.activations.live.model import TruncatedModel, load_model
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 

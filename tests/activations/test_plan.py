@@ -1,4 +1,3 @@
-import itertools
 import shutil
 from types import SimpleNamespace
 
@@ -6,7 +5,7 @@ import numpy as np
 import pytest
 from samples import rendered_tokens
 
-from fast_sae.activations.plan import Plan, plan_batches, plan_shards
+from fast_sae.activations.plan import Plan, plan_shards
 from fast_sae.errors import ArtifactError
 
 
@@ -19,9 +18,18 @@ def random_lengths(seed):
 
 
 def test_a_plan_counts_examples_tokens_and_bytes():
-    plan = Plan.of(rendered(3, 5), layers=2, d_in=10, itemsize=2)
+    plan = Plan.of(rendered(3, 5), stored_share=1.0, layers=2, d_in=10, itemsize=2)
     # a row: 10 activations of 2 bytes; example, position and token id of 4 each; kind of 1
-    assert (plan.examples, plan.tokens, plan.bytes) == (2, 8, 8 * 2 * (20 + 13))
+    assert (plan.examples, plan.tokens, plan.stored, plan.bytes) == (2, 8, 8, 8 * 2 * (20 + 13))
+
+
+def test_splits_that_are_not_stored_take_the_room_of_their_tokens_alone():
+    plan = Plan.of(rendered(3, 5), stored_share=0.375, layers=2, d_in=10, itemsize=2)
+    assert (plan.tokens, plan.stored, plan.bytes) == (8, 3, 2 * (3 * 20 + 8 * 13))
+
+
+def test_a_plan_of_a_sample_is_scaled_up():
+    assert Plan(2, 8, 3, 328).scaled(10.0) == Plan(20, 80, 30, 3280)
 
 
 @pytest.mark.parametrize(
@@ -54,32 +62,10 @@ def test_shards_hold_every_example_once_in_order_and_are_about_as_large_as_asked
         assert sum(lengths[i] for i in shard[:-1]) < shard_rows
 
 
-@pytest.mark.parametrize("budget", [1, 40, 100, 10_000])
-@pytest.mark.parametrize("seed", range(3))
-def test_batches_hold_every_example_of_their_shard_once_and_keep_the_budget(seed, budget):
-    lengths = random_lengths(seed)
-    for shard in plan_shards(lengths, 200):
-        batches = list(plan_batches(shard, lengths, budget))
-        assert sorted(itertools.chain(*batches)) == list(shard)
-        for batch in batches:
-            padded = max(lengths[i] for i in batch) * len(batch)
-            assert padded <= budget or len(batch) == 1
-        longest = [max(lengths[i] for i in batch) for batch in batches]
-        assert longest == sorted(longest, reverse=True)
-
-
-def test_a_batch_takes_all_that_its_budget_allows():
-    assert list(plan_batches(range(5), [1, 4, 4, 2, 2], batch_tokens=8)) == [[1, 2], [3, 4, 0]]
-
-
-def test_no_examples_need_no_batch():
-    assert list(plan_batches([], [], 8)) == []
-
-
 def test_a_disk_that_cannot_hold_the_shards_is_refused_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
     with pytest.raises(ArtifactError) as caught:
-        Plan(examples=1, tokens=1, bytes=3_500_000_000).require_disk(tmp_path)
+        Plan(examples=1, tokens=1, stored=1, bytes=3_500_000_000).require_disk(tmp_path)
     for part in (str(tmp_path), "3.5 GB", "2 MB", "data.max_examples"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -89,17 +75,22 @@ def test_a_disk_that_cannot_hold_the_shards_is_refused_with_what_to_do(monkeypat
 def test_the_disk_must_have_as_much_as_the_shards_take(monkeypatch, tmp_path, free, fits):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     if fits:
-        Plan(1, 1, 1000).require_disk(tmp_path)
+        Plan(1, 1, 1, 1000).require_disk(tmp_path)
     else:
         with pytest.raises(ArtifactError):
-            Plan(1, 1, 1000).require_disk(tmp_path)
+            Plan(1, 1, 1, 1000).require_disk(tmp_path)
 
 
 def test_what_is_to_come_is_told_in_tokens_bytes_and_time():
-    line = Plan(examples=1234, tokens=7_325_000, bytes=1_500_000_000).tell(tokens_per_second=1000.0)
-    for part in ("1,234 examples", "7,325,000 tokens", "1.5 GB", "2:02:05", "1,000 tokens/s"):
+    line = Plan(examples=1234, tokens=9_000_000, stored=7_325_000, bytes=1_500_000_000).tell(tokens_per_second=1000.0)
+    for part in ("1,234 examples", "9,000,000 tokens", "1.5 GB", "2:02:05", "1,000 tokens/s"):
         assert part in line
     assert "\n" not in line
+
+
+def test_no_time_is_told_where_nothing_is_computed():
+    line = Plan(examples=5, tokens=700, stored=0, bytes=9100).tell(None)
+    assert line == "5 examples, 700 tokens, 9.1 kB of tokens, whose activations are computed live"
 
 
 @pytest.mark.parametrize(
@@ -107,4 +98,4 @@ def test_what_is_to_come_is_told_in_tokens_bytes_and_time():
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_234_000, "1.23 MB"), (999_900, "1 MB")],
 )
 def test_a_size_is_told_with_a_unit_and_never_in_powers_of_ten(n_bytes, size):
-    assert f" {size} of activations" in Plan(1, 1, n_bytes).tell(1.0)
+    assert f" {size} of activations" in Plan(1, 1, 1, n_bytes).tell(1.0)

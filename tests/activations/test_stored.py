@@ -5,7 +5,8 @@ import pytest
 from samples import open_store, row_arrays, store
 
 from fast_sae.activations.shards import write_npz
-from fast_sae.activations.source import trainable
+from fast_sae.activations.source import Tokens, rows_of_kinds
+from fast_sae.activations.split import open_folder
 from fast_sae.chat.kinds import Kind
 from fast_sae.errors import ArtifactError
 
@@ -38,28 +39,38 @@ def test_a_split_tells_its_width_its_examples_its_kinds_and_where_it_comes_from(
     assert len(source.provenance.sha256) == 64
 
 
-@pytest.mark.parametrize(
-    "index",
-    [[0], [10], list(range(11)), list(range(10, -1, -1)), [3, 4, 3, 8, 9, 9, 0], []],
-    ids=["first", "last", "in order", "backwards", "repeated", "none"],
-)
-def test_taking_rows_in_any_order_equals_plain_indexing(source, index):
-    taken = source.take(np.array(index, np.int64))
-    assert taken.dtype == np.float16
-    assert taken.tolist() == WHOLE["activations"][index].tolist()
+KINDS = (Kind.CONTENT, Kind.END_OF_TURN)
+OF_KINDS = [3, 4, 7, 8, 9, 10]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_taking_random_rows_with_repeats_equals_plain_indexing(source, seed):
-    index = np.random.default_rng(seed).integers(0, 11, 50)
-    assert np.array_equal(source.take(index), WHOLE["activations"][index])
+@pytest.mark.parametrize("rows", [1, 2, 100])
+@pytest.mark.parametrize("epoch", range(3))
+def test_a_random_order_is_one_permutation_of_the_rows_of_some_kinds(source, rows, epoch):
+    """Results of the past hang on this very order."""
+    order = np.random.default_rng([7, epoch]).permutation(OF_KINDS)
+    found = list(source.shuffled(KINDS, rows, seed=7, epoch=epoch))
+    assert np.array_equal(np.concatenate(found), WHOLE["activations"][order])
+    assert found[0].dtype == np.float16
 
 
-def test_what_is_taken_may_be_changed_without_touching_the_disk(source):
-    index = np.arange(11)
-    taken = source.take(index)
+def test_rows_are_gathered_for_32_batches_at_once(tmp_path):
+    arrays = row_arrays(np.zeros((100, 1)))
+    store(tmp_path, [arrays], SETTINGS)
+    portions = open_store(tmp_path, SETTINGS).shuffled(KINDS, 2, seed=0, epoch=0)
+    assert [len(portion) for portion in portions] == [64, 36]
+
+
+@pytest.mark.parametrize("n", [1, 4, 6, 100])
+def test_a_sample_holds_rows_of_some_kinds_in_the_order_of_the_split(source, n):
+    chosen = np.sort(np.random.default_rng(3).choice(OF_KINDS, n, replace=False)) if n < 6 else OF_KINDS
+    assert np.array_equal(source.sample(KINDS, n, seed=3), WHOLE["activations"][chosen])
+
+
+def test_what_is_sampled_may_be_changed_without_touching_the_disk(source):
+    taken = source.sample(KINDS, 100, seed=0)
+    before = taken.copy()
     taken[:] = 0
-    assert np.array_equal(source.take(index), WHOLE["activations"])
+    assert np.array_equal(source.sample(KINDS, 100, seed=0), before)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 100])
@@ -74,9 +85,17 @@ def test_a_split_may_be_gone_through_twice(source):
     assert [len(chunk) for chunk in source.chunks(3)] == [len(chunk) for chunk in source.chunks(3)]
 
 
-def test_rows_of_some_kinds_are_marked(source):
-    marked = trainable(source, (Kind.CONTENT, Kind.END_OF_TURN))
-    assert np.flatnonzero(marked).tolist() == [3, 4, 7, 8, 9, 10]
+def test_rows_of_some_kinds_are_numbered(source):
+    assert rows_of_kinds(source, KINDS).tolist() == OF_KINDS
+
+
+def test_a_split_whose_tokens_alone_are_kept_is_opened_without_activations(tmp_path):
+    tokens = {name: array for name, array in WHOLE.items() if name != "activations"}
+    store(tmp_path, [tokens], SETTINGS, d_in=3)
+    folder = open_folder(tmp_path, 2, "train", SETTINGS)
+    assert not folder.facts.stored
+    assert type(folder.shards[0]) is Tokens
+    assert folder.kind.tolist() == WHOLE["kind"].tolist()
 
 
 def refusal(folder, settings=SETTINGS):
@@ -117,7 +136,7 @@ def test_a_shard_with_other_rows_than_the_manifest_says_is_refused(folder, rows)
     assert "shard-00000.npz" in refusal(folder)
 
 
-@pytest.mark.parametrize("fact", ["d_in", "shards", "shared_prefix"])
+@pytest.mark.parametrize("fact", ["d_in", "shards", "shared_prefix", "stored", "model_sha256"])
 def test_a_manifest_that_lacks_a_fact_is_refused(folder, fact):
     manifest = folder / "layer_2/train/manifest.json"
     content = json.loads(manifest.read_text())

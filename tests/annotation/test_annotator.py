@@ -10,9 +10,10 @@ from chat_samples import chat, text
 from samples import CORPUS, runtime
 
 from fast_sae.activations.extract import extract_activations, make_renderer
-from fast_sae.activations.model import load_tokenizer
+from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.activations.settings import activation_record
-from fast_sae.activations.stored import StoredActivations
+from fast_sae.activations.split import open_folder
+from fast_sae.activations.stored.source import StoredActivations
 from fast_sae.annotation.annotator import Annotated, Annotator, require_latents
 from fast_sae.annotation.incoming import render_each
 from fast_sae.annotation.origin import read_origin
@@ -106,12 +107,13 @@ def test_latents_are_those_of_the_stored_activations_to_the_digit(dtype, archite
     extract_activations(
         {"test": read_prepared(prepared, "test")},
         origin.model,
-        origin.extract,
+        origin.extract.model_copy(update={"store": ("test",)}),
         runtime=settings,
         prepared=prepared,
         destination=tmp_path / "activations",
     )
-    stored = StoredActivations(tmp_path / "activations", 2, "test", activation_record(origin.model, origin.extract))
+    record = activation_record(origin.model, origin.extract)
+    stored = StoredActivations(open_folder(tmp_path / "activations", 2, "test", record))
     chunks = [*stored.chunks(settings.sae_batch_rows)]
     with torch.no_grad():
         wanted = np.concatenate(

@@ -16,10 +16,11 @@ from fast_sae.errors import DataError, UserError
 from fast_sae.pipeline import environment, prerequisites, resources, stages
 from fast_sae.pipeline.environment import check_environment
 from fast_sae.pipeline.findings import Finding
-from fast_sae.pipeline.model_files import FoundModel, Weights
+from fast_sae.pipeline.model_files import FoundModel, Weights, count_weights
 from fast_sae.pipeline.prerequisites import require_all, survey
 from fast_sae.pipeline.rates import extraction_speed, step_seconds
 from fast_sae.pipeline.sizing import measure_amount, read_examples
+from fast_sae.pipeline.terminal import size
 from fast_sae.preflight import parse
 
 STATUS = {
@@ -95,6 +96,23 @@ def test_a_model_that_no_stage_reads_may_be_missing(here, monkeypatch):
     assert found["model"].ok
     assert found["model"].found.startswith("not needed")
     assert found["disk"].found.startswith("no more is needed")
+
+
+LIVE = {"train.source": "live", "extract.store": ["validation", "test"]}
+
+
+@pytest.mark.parametrize(("live", "needed"), [(LIVE, True), ({}, False)], ids=["live", "stored"])
+def test_a_live_run_needs_the_model_though_nothing_is_extracted(here, monkeypatch, live, needed):
+    status = json.dumps({"train_sae": ["changed command"]})
+    monkeypatch.setattr(stages, "_dvc", lambda *words: status if words[0] == "status" else DAG)
+    edit(monkeypatch, **(live | {"model.name": "no/model", "model.files": "no/model"}))
+    assert named(survey().findings)["model"].ok is not needed
+    edit(monkeypatch, **live)
+    monkeypatch.setattr(resources, "available_memory", lambda: 0)
+    told = named(survey().findings)["memory"].found
+    weights = count_weights(here / "models/tiny-instruct", 5).all * 8
+    buffer = 131072 * 96 * 2
+    assert (size(max(weights, 5 * 2 * 96 * 512 * 8 + buffer)) in told) is needed
 
 
 def test_a_bad_line_is_told_before_anything_runs(here):
@@ -251,7 +269,7 @@ def test_tokens_and_bytes_are_those_of_the_plan(here):
     examples = read_examples(parsed.data)
     amount = measure_amount(examples, parsed, FoundModel(here / "models/tiny-instruct", None), d_in=96)
     assert len(amount.sample) == 50
-    assert amount.plan == Plan.of(amount.sample, layers=1, d_in=96, itemsize=2)
+    assert amount.plan == Plan.of(amount.sample, stored_share=1.0, layers=1, d_in=96, itemsize=2)
     assert 0.5 * amount.plan.tokens < amount.train_rows < 0.9 * amount.plan.tokens
 
 

@@ -9,7 +9,7 @@ import transformers as hf
 from lm_samples import CAUSAL_LMS, random_lm
 from samples import MODEL, copy_model
 
-from fast_sae.activations.model import TruncatedModel, find_blocks
+from fast_sae.activations.live.model import TruncatedModel, find_blocks
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 from fast_sae.splice.causal_lm import CausalLM, NoCausalLMError, load_causal_lm

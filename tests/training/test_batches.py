@@ -1,16 +1,19 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from samples import array_source
 
+from fast_sae.chat.kinds import Kind
 from fast_sae.training.batches import RowBatches
 
 
-def batches(n=10, index=None, batch_rows=3, dtype=torch.float64):
-    """Rows that hold their own number, twice."""
-    source = array_source(np.repeat(np.arange(n, dtype=np.float16)[:, None], 2, axis=1))
-    index = np.arange(n) if index is None else np.array(index)
-    return RowBatches(source, index, batch_rows, dtype, torch.device("cpu"))
+def batches(n=10, index=None, batch_rows=3, dtype=torch.float64, scale=1.0):
+    """Rows that hold their own number, twice; those of `index` are content, the others scaffold."""
+    kinds = [Kind.CONTENT if index is None or i in index else Kind.SCAFFOLD for i in range(n)]
+    source = array_source(np.repeat(np.arange(n, dtype=np.float16)[:, None], 2, axis=1), kinds=kinds)
+    return RowBatches(source, (Kind.CONTENT,), batch_rows, dtype, torch.device("cpu"), scale)
 
 
 def numbers(portions):
@@ -21,8 +24,33 @@ def flat(portions):
     return [number for portion in numbers(portions) for number in portion]
 
 
-def test_rows_come_in_the_order_asked_in_portions_of_the_size_asked():
-    assert numbers(batches(index=[7, 1, 8, 2, 3, 5, 9])) == [[7, 1, 8], [2, 3, 5, 9]]  # no batch of one row
+def test_rows_of_the_kinds_come_in_order_in_portions_of_the_size_asked():
+    assert numbers(batches(index=[1, 2, 3, 5, 7, 8, 9])) == [[1, 2, 3], [5, 7, 8, 9]]  # no batch of one row
+
+
+@pytest.mark.parametrize("portions", [[1] * 7, [7], [3, 4], [4, 3], [0, 6, 0, 1], [2, 2, 2, 1]], ids=str)
+def test_batches_are_the_same_whatever_portions_a_source_gives(portions, monkeypatch):
+    found = batches(7)
+    ends = np.cumsum([0, *portions])
+    rows = found.source.rows.activations
+    monkeypatch.setattr(
+        type(found.source), "shuffled", lambda *_, **__: (rows[a:b] for a, b in itertools.pairwise(ends))
+    )
+    assert numbers(found.shuffled(0, 0)) == [[0, 1, 2], [3, 4, 5, 6]]
+
+
+def test_a_sample_is_converted_scaled_and_no_larger_than_asked():
+    found = batches(index=[2, 5, 6], dtype=torch.float32, scale=0.5)
+    assert found.sample(10, seed=0).tolist() == [[1, 1], [2.5, 2.5], [3, 3]]
+    assert found.sample(10, seed=0).dtype == torch.float32
+    assert found.sample(2, seed=0).shape == (2, 2)
+
+
+def test_every_row_is_scaled():
+    found = batches(3, scale=0.5)
+    assert [portion[:, 0].tolist() for portion in found] == [[0, 0.5, 1]]
+    (shuffled,) = found.shuffled(0, 0)
+    assert sorted(shuffled[:, 0].tolist()) == [0, 0.5, 1]
 
 
 @pytest.mark.parametrize(("rows", "count"), [(1, 1), (3, 1), (4, 1), (5, 2), (9, 3), (200, 67), (97, 32)])
@@ -65,12 +93,6 @@ def test_the_order_of_rows_does_not_hang_on_the_size_of_a_portion():
     assert flat(batches(90, batch_rows=1).shuffled(3, 4)) == flat(batches(90, batch_rows=7).shuffled(3, 4))
 
 
-def test_shuffling_leaves_the_index_as_it_is():
-    found = batches(20)
-    list(found.shuffled(0, 0))
-    assert found.index.tolist() == list(range(20))
-
-
 def test_no_rows_make_no_portion():
-    found = batches(5, index=np.array([], np.int64))
+    found = batches(5, index=[])
     assert (len(found), list(found)) == (0, [])

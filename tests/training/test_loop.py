@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from sae_samples import STEERED, sae_settings
-from samples import array_source
+from samples import array_source, runtime
 
 from fast_sae.errors import ArtifactError
-from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.settings import ARCHITECTURES
 from fast_sae.training import loop
 from fast_sae.training.centre import CENTRES
@@ -17,12 +16,14 @@ from fast_sae.training.loop import train_sae
 from fast_sae.training.settings import TrainSettings
 from fast_sae.training.validation import Validation, validate
 
-RUNTIME = RuntimeSettings(device="cpu", extract_batch_tokens=64, sae_batch_rows=50)
+RUNTIME = runtime(sae_batch_rows=50)
 
 
 def settings(**overrides: object) -> TrainSettings:
     section = {
         "kinds": ["content"],
+        "source": "stored",
+        "buffer_tokens": 1000,
         "batch_size": 32,
         "loss": "nmse",
         "normalise_input": "none",

@@ -1,6 +1,5 @@
 """FAST extraction, whole: render, plan, compute shard by shard, describe, and put in place."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -9,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from fast_sae.activations.extractor import Extractor
-from fast_sae.activations.hub import resolve_commit
-from fast_sae.activations.model import TruncatedModel, load_model, load_tokenizer
+from fast_sae.activations.live.extractor import Extractor
+from fast_sae.activations.live.identity import identify
+from fast_sae.activations.live.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.plan import Plan, measure_speed
 from fast_sae.activations.scratch import open_scratch
 from fast_sae.activations.settings import STAGE, ExtractSettings, ModelSettings, activation_record
-from fast_sae.artifacts import Json, file_sha256, write_manifest
+from fast_sae.activations.shard_writer import VERSIONS, RenderedSplit, write_manifests, write_split
+from fast_sae.artifacts import Json, file_sha256
 from fast_sae.chat.examples import Example
-from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.chat.prepared import split_path
 from fast_sae.chat.render import Rendered, Renderer, shared_prefix
 from fast_sae.chat.splits import Split
@@ -26,8 +25,6 @@ from fast_sae.progress import say, with_progress
 from fast_sae.runtime import RuntimeSettings
 
 _NAMED = 20  # examples named in one error
-VERSIONS = ("torch", "transformers", "tokenizers")
-"""Packages whose version belongs to the record of activations."""
 
 
 def extract_activations(
@@ -49,29 +46,47 @@ def extract_activations(
         prepared: Where the examples were read: a killed run is taken up again only on the same ones.
         destination: Folder that takes the layers, replaced.
     """
-    commit = resolve_commit(model_settings)
-    tokenizer = load_tokenizer(model_settings, commit)
+    identity = identify(model_settings)
+    tokenizer = load_tokenizer(model_settings, identity["commit"])
     rendered = render_examples(examples, tokenizer, settings)
     everything = [example for part in rendered.values() for example in part]
-    model = load_model(model_settings, commit, settings.layers, runtime.torch_device())
+    model = load_model(model_settings, identity["commit"], settings.layers, runtime.torch_device())
+    extractor = Extractor.of(model, tokenizer, settings, runtime)
+    facts = _facts(model, settings)
     record = activation_record(model_settings, settings)
-    with open_scratch(STAGE, _identity(record, settings, commit), _inputs(prepared, model_settings)) as scratch:
-        itemsize = np.dtype(settings.dtype).itemsize
-        plan = Plan.of(everything, layers=len(settings.layers), d_in=model.d_in, itemsize=itemsize)
+    with open_scratch(STAGE, _identity(record, settings, identity), _inputs(prepared, model_settings)) as scratch:
+        plan = _plan(rendered, settings, model.d_in)
         plan.require_disk(scratch.path)
-        say(plan.tell(measure_speed(model, everything)))
-        facts = {"commit": commit, **_facts(model, everything)}
-        extractor = Extractor.of(model, tokenizer, settings, runtime.extract_batch_tokens)
+        say(plan.tell(measure_speed(model, everything) if plan.stored else None))
         for split, part in rendered.items():
-            shards = extractor.extract(part, [example.id for example in examples[split]], split, scratch)
-            of_split = {**facts, "prepared_sha256": file_sha256(split_path(prepared, split))}
-            write_manifests(scratch.path, split, part, shards, settings=record, facts=of_split)
+            named = RenderedSplit(split, part, [example.id for example in examples[split]])
+            shards = write_split(named, extractor, scratch)
+            of_split = {
+                **identity,
+                **facts,
+                "prepared_sha256": file_sha256(split_path(prepared, split)),
+                "shared_prefix": shared_prefix(everything) if facts["causal"] and not settings.block_of(split) else 0,
+                "stored": split in settings.store,
+            }
+            write_manifests(scratch.path, named, shards, settings=record, facts=of_split)
         scratch.hand_over(destination)
 
 
-def _identity(record: Json, settings: ExtractSettings, commit: str | None) -> Json:
+def _plan(rendered: Mapping[Split, Sequence[Rendered]], settings: ExtractSettings, d_in: int) -> Plan:
+    tokens = {split: sum(len(example.token_ids) for example in part) for split, part in rendered.items()}
+    stored = sum(n for split, n in tokens.items() if split in settings.store)
+    return Plan.of(
+        [example for part in rendered.values() for example in part],
+        stored_share=stored / max(1, sum(tokens.values())),
+        layers=len(settings.layers),
+        d_in=d_in,
+        itemsize=np.dtype(settings.dtype).itemsize,
+    )
+
+
+def _identity(record: Json, settings: ExtractSettings, identity: Json) -> Json:
     versions = {name: version(name) for name in VERSIONS}
-    return {**record, "layers": settings.layers, "commit": commit, "versions": versions}
+    return {**record, "layers": settings.layers, "store": settings.store, **identity, "versions": versions}
 
 
 def _inputs(prepared: Path, model: ModelSettings) -> list[Path]:
@@ -111,37 +126,21 @@ def render_examples(
     return rendered
 
 
-def _facts(model: TruncatedModel, rendered: Sequence[Rendered]) -> Json:
+def _facts(model: TruncatedModel, settings: ExtractSettings) -> Json:
+    """Describe the model.
+
+    Raises:
+        ModelError: if blocks are asked of an encoder, whose tokens would attend to the examples behind them.
+    """
     causal = model.is_causal()
+    if settings.packing == "block" and not causal:
+        raise ModelError(
+            f"{type(model.model).__name__} is not causal, so that blocks are no way to feed it; "
+            "set extract.packing: fast"
+        )
     return {
         "d_in": model.d_in,
         "model_class": type(model.model).__name__,
         "causal": causal,
-        "shared_prefix": shared_prefix(rendered) if causal else 0,
         "device": model.model.device.type,
     }
-
-
-def write_manifests(
-    folder: Path, split: Split, rendered: Sequence[Rendered], shards: Sequence[Json], *, settings: Json, facts: Json
-) -> None:
-    """Describe one split in the folder of every layer: settings, counts, and each shard with its digest."""
-    tokens = Counter(int(kind) for example in rendered for kind in example.kinds)
-    for layer_folder in sorted(folder.glob("layer_*")):
-        place = layer_folder / split
-        write_manifest(
-            place,
-            STAGE,
-            settings,
-            {
-                **facts,
-                "layer": int(layer_folder.name.removeprefix("layer_")),
-                "split": split,
-                "examples": len(rendered),
-                "truncated_examples": sum(example.truncated for example in rendered),
-                "rows": sum(tokens.values()),
-                "rows_by_kind": {KIND_NAMES[kind]: n for kind, n in sorted(tokens.items())},
-                "shards": [{**shard, "sha256": file_sha256(place / str(shard["file"]))} for shard in shards],
-            },
-            versions=VERSIONS,
-        )

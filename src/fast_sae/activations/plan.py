@@ -1,17 +1,16 @@
-"""What an extraction will take, told before it starts: tokens, bytes and time; and its portions, shards and batches."""
+"""What an extraction will take, told before it starts: tokens, bytes and time; and its portions, the shards."""
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from fast_sae.activations.model import TruncatedModel
+from fast_sae.activations.live.batches import cut_portions
+from fast_sae.activations.live.model import TruncatedModel
 from fast_sae.chat.render import Rendered
 from fast_sae.errors import ArtifactError
 
-T = TypeVar("T")
 _ROW_FACTS = 4 + 4 + 4 + 1
 """Bytes beside the activations in one row: example, position, token id, kind."""
 
@@ -26,21 +25,29 @@ class Plan:
 
     examples: int
     tokens: int
+    stored: int
+    """Tokens whose activations are computed and kept."""
     bytes: int
     """Of all shards of all layers."""
 
     @classmethod
-    def of(cls, rendered: Sequence[Rendered], *, layers: int, d_in: int, itemsize: int) -> "Plan":
+    def of(cls, rendered: Sequence[Rendered], *, stored_share: float, layers: int, d_in: int, itemsize: int) -> "Plan":
         """Size up the given examples.
 
         Args:
             rendered: Every example of every split.
+            stored_share: Share of their tokens whose activations are kept, 0 to 1.
             layers: Layers kept.
             d_in: Width of one row.
             itemsize: Bytes of one stored number.
         """
         tokens = sum(len(example.token_ids) for example in rendered)
-        return cls(len(rendered), tokens, tokens * layers * (d_in * itemsize + _ROW_FACTS))
+        stored = round(tokens * stored_share)
+        return cls(len(rendered), tokens, stored, layers * (stored * d_in * itemsize + tokens * _ROW_FACTS))
+
+    def scaled(self, factor: float) -> "Plan":
+        """Return the plan of so many times the examples."""
+        return Plan(*(round(number * factor) for number in (self.examples, self.tokens, self.stored, self.bytes)))
 
     def require_disk(self, folder: Path) -> None:
         """Refuse a disk that cannot hold the shards that are not in `folder` yet.
@@ -53,15 +60,18 @@ class Plan:
         if missing > free:
             raise ArtifactError(
                 f"{folder}: {_size(missing)} of activations will not fit, {_size(free)} are free; free some, keep "
-                "fewer extract.layers, or set data.max_examples"
+                "fewer extract.layers, name fewer splits in extract.store, or set data.max_examples"
             )
 
-    def tell(self, tokens_per_second: float) -> str:
-        """Say in one line what is to come."""
-        seconds = round(self.tokens / tokens_per_second)
+    def tell(self, tokens_per_second: float | None) -> str:
+        """Say in one line what is to come; no speed: no activations are kept."""
+        size = f"{self.examples:,} examples, {self.tokens:,} tokens, {_size(self.bytes)} of "
+        if tokens_per_second is None:
+            return f"{size}tokens, whose activations are computed live"
+        seconds = round(self.stored / tokens_per_second)
         return (
-            f"{self.examples:,} examples, {self.tokens:,} tokens, {_size(self.bytes)} of activations; about "
-            f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} at {tokens_per_second:,.0f} tokens/s"
+            f"{size}activations; about {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} at "
+            f"{tokens_per_second:,.0f} tokens/s"
         )
 
 
@@ -85,40 +95,8 @@ def plan_shards(lengths: Sequence[int], shard_rows: int) -> list[range]:
     >>> plan_shards([3, 3, 3, 1], shard_rows=5)
     [range(0, 2), range(2, 4)]
     """
-    shards = cut_shards(range(len(lengths)), lengths.__getitem__, shard_rows)
+    shards = cut_portions(range(len(lengths)), lengths.__getitem__, shard_rows)
     return [range(shard[0], shard[-1] + 1) for shard in shards]
-
-
-def cut_shards(examples: Iterable[T], length: Callable[[T], int], shard_rows: int) -> Iterator[list[T]]:
-    """Cut a stream of examples as `plan_shards` does, with no more than one shard of them in memory."""
-    shard: list[T] = []
-    rows = 0
-    for example in examples:
-        shard.append(example)
-        rows += length(example)
-        if rows >= shard_rows:
-            yield shard
-            shard, rows = [], 0
-    if shard:
-        yield shard
-
-
-def plan_batches(examples: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Group the examples of one shard by length, the longest first, so that little is padding.
-
-    A batch holds at most `batch_tokens` tokens, padding included, but always one example.
-
-    >>> list(plan_batches([0, 1, 2], [2, 4, 3], batch_tokens=8))
-    [[1, 2], [0]]
-    """
-    batch: list[int] = []
-    for example in sorted(examples, key=lambda i: -lengths[i]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch
 
 
 def _size(n_bytes: int | float) -> str:

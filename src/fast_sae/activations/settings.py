@@ -1,12 +1,14 @@
 """The `model` and `extract` sections of params.yaml."""
 
 import datetime
+import json
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from fast_sae.artifacts import Json
+from fast_sae.chat.splits import Split
 from fast_sae.params import Settings
 
 STAGE = "extract_activations"
@@ -59,10 +61,28 @@ class ExtractSettings(Settings):
     """The day, YYYY-MM-DD, that a template is told which asks for today's date."""
     max_length: Annotated[int, Field(gt=0)]
     """Tokens kept of one example; what is cut off is counted."""
+    packing: Literal["fast", "block"]
+    """How train is fed: each example alone (FAST), or concatenated and cut into blocks (the baseline that FAST is
+    compared with). Validation and test are always fed as whole examples alone."""
+    block_size: Annotated[int, Field(gt=0)]
+    """Tokens in one block under packing block."""
+    store: tuple[Split, ...]
+    """Splits whose activations are kept on disk; of the others the tokens are, and `source: live` computes the rest."""
     shard_rows: Annotated[int, Field(gt=0)]
     """Rows in one shard file, about: a shard ends with the example that fills it."""
     dtype: Literal["float16", "float32"]
     """What activations are stored in."""
+
+    def block_of(self, split: str) -> int | None:
+        """Return the tokens in one block of a split; None where each example is fed alone."""
+        return self.block_size if self.packing == "block" and split == "train" else None
+
+    @field_validator("store")
+    @classmethod
+    def _is_named_once(cls, value: tuple[Split, ...]) -> tuple[Split, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"store must name each split once, found {list(value)}")
+        return value
 
     @field_validator("template_date")
     @classmethod
@@ -83,5 +103,23 @@ class ExtractSettings(Settings):
 
 
 def activation_record(model: ModelSettings, extract: ExtractSettings) -> Json:
-    """Return what decides the activations of one layer, as their manifest holds it: other layers do not."""
-    return {"model": model.model_dump(mode="json"), "extract": extract.model_dump(mode="json", exclude={"layers"})}
+    """Return what decides the activations of one layer, as their manifest holds it.
+
+    Other layers do not, nor which splits are kept on disk, nor the size of blocks where there are none.
+    """
+    left_out = {"layers", "store", *(() if extract.packing == "block" else ("block_size",))}
+    return {"model": model.model_dump(mode="json"), "extract": extract.model_dump(mode="json", exclude=left_out)}
+
+
+def read_record(record: Json, layer: int) -> tuple[ModelSettings, ExtractSettings]:
+    """Return the settings by which one layer of other texts is read as that of a record was: each text alone.
+
+    Raises:
+        KeyError, TypeError, ValidationError: if `record` is not one of `activation_record`.
+    """
+    made = cast(Json, record["extract"])
+    alone = {"layers": [layer], "packing": "fast", "block_size": 1, "store": []}
+    return (
+        ModelSettings.model_validate_json(json.dumps(record["model"])),
+        ExtractSettings.model_validate_json(json.dumps({**made, **alone})),
+    )

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int32, UInt8
+from jaxtyping import Float, Int, Int32, UInt8
 
 from fast_sae.artifacts import Json
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Activations of some tokens, and what each token is."""
+class Tokens:
+    """What some tokens are."""
 
-    activations: Float[np.ndarray, "row d_in"]
-    """As stored; convert before computing."""
     example: Int32[np.ndarray, " row"]
     """Index of the example within its split, in the order of data/prepared."""
     position: Int32[np.ndarray, " row"]
@@ -30,6 +28,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Rows(Tokens):
+    """Activations of some tokens, and what each token is."""
+
+    activations: Float[np.ndarray, "row d_in"]
+    """As stored; convert before computing."""
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What activations come from."""
 
@@ -40,12 +46,13 @@ class Provenance:
     prepared_sha256: str
     """Digest of the examples they were computed from."""
     shared_prefix: int
-    """Leading positions whose whole prefix is the same in all examples; 0 if the model is not causal."""
+    """Leading positions whose whole prefix is the same in all examples; 0 if the model is not causal or the examples
+    were not fed alone."""
 
 
 @runtime_checkable
 class ActivationSource(Protocol):
-    """The rows of one split."""
+    """The rows of one split: in order, or all of them once in a random order; never by number, which needs a store."""
 
     @property
     def provenance(self) -> Provenance:
@@ -59,18 +66,37 @@ class ActivationSource(Protocol):
 
     @property
     def kind(self) -> UInt8[np.ndarray, " row"]:
-        """The kind of every row of the split."""
-        ...
-
-    def take(self, index: Int[np.ndarray, " taken"]) -> Float[np.ndarray, "taken d_in"]:
-        """Return the activations of the given rows, in the given order."""
+        """The kind of every row of the split; known without computing any."""
         ...
 
     def chunks(self, rows: int) -> Iterator[Rows]:
         """Go once through the split in order, at most `rows` rows at a time."""
         ...
 
+    def shuffled(
+        self, kinds: tuple[int, ...], rows: int, *, seed: int, epoch: int
+    ) -> Iterator[Float[np.ndarray, "portion d_in"]]:
+        """Go once through the rows of some kinds, in an order that hangs on nothing but seed and epoch.
 
-def trainable(source: ActivationSource, kinds: tuple[int, ...]) -> Bool[np.ndarray, " row"]:
-    """Mark the rows whose kind is one of `kinds`."""
-    return np.isin(source.kind, kinds)
+        Args:
+            kinds: Which rows.
+            rows: Size of the batches that will be cut; portions come in the sizes that suit the source.
+            seed: Together with `epoch`, decides the order.
+            epoch: Number of the pass.
+        """
+        ...
+
+    def sample(self, kinds: tuple[int, ...], n: int, *, seed: int) -> Float[np.ndarray, "sampled d_in"]:
+        """Return n random rows of some kinds, in the order of the split; all of them if there are no more."""
+        ...
+
+
+def rows_of_kinds(source: ActivationSource, kinds: tuple[int, ...]) -> Int[np.ndarray, " row"]:
+    """Number the rows whose kind is one of `kinds`."""
+    return np.flatnonzero(np.isin(source.kind, kinds))
+
+
+def sampled_rows(source: ActivationSource, kinds: tuple[int, ...], n: int, seed: int) -> Int[np.ndarray, " row"]:
+    """Draw n numbers of rows of some kinds, rising; the same from every source of the split."""
+    index = rows_of_kinds(source, kinds)
+    return index if len(index) <= n else np.sort(np.random.default_rng(seed).choice(index, n, replace=False))

@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float, Int32, Int64, UInt8
 from transformers import PreTrainedTokenizerBase
 
-from fast_sae.activations.extractor import Extractor, row_facts
-from fast_sae.activations.hub import resolve_commit
-from fast_sae.activations.model import load_model
-from fast_sae.activations.plan import cut_shards
+from fast_sae.activations.live.batches import cut_portions
+from fast_sae.activations.live.extractor import Extractor
+from fast_sae.activations.live.hub import resolve_commit
+from fast_sae.activations.live.model import load_model
+from fast_sae.activations.shard_writer import row_facts
 from fast_sae.annotation.incoming import Incoming
 from fast_sae.annotation.origin import Origin
 from fast_sae.errors import ArtifactError, UserError
@@ -76,7 +77,7 @@ class Annotator:
         """Load the language model that the SAE was trained on."""
         device = runtime.torch_device()
         model = load_model(origin.model, resolve_commit(origin.model), origin.extract.layers, device)
-        extractor = Extractor.of(model, tokenizer, origin.extract, runtime.extract_batch_tokens)
+        extractor = Extractor.of(model, tokenizer, origin.extract, runtime)
         return cls(origin.sae.to(device), extractor, runtime.sae_batch_rows, latents)
 
     def annotate(
@@ -89,9 +90,9 @@ class Annotator:
             done: Told the number of tokens of each batch when the model has read it.
         """
         shard_rows = self.extractor.settings.shard_rows
-        for shard in cut_shards(incoming, lambda one: len(one.rendered.token_ids), shard_rows):
+        for shard in cut_portions(incoming, lambda one: len(one.rendered.token_ids), shard_rows):
             rendered, everything = [one.rendered for one in shard], range(len(shard))
-            activations = self.extractor.compute(rendered, everything, done)[self.sae.settings.layer]
+            activations = self.extractor.compute([one.token_ids for one in rendered], done)[self.sae.settings.layer]
             row, latent, activation = self._active(activations)
             yield Annotated(shard, **row_facts(rendered, everything), row=row, latent=latent, activation=activation)
 

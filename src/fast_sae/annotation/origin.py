@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ValidationError
 
-from fast_sae.activations.settings import ExtractSettings, ModelSettings
+from fast_sae.activations.settings import ExtractSettings, ModelSettings, read_record
 from fast_sae.artifacts import Manifest, read_manifest
 from fast_sae.chat.kinds import KIND_NAMES, Kind
 from fast_sae.errors import ArtifactError
@@ -65,10 +65,7 @@ def read_origin(folder: Path) -> Origin:
     if made.get("sae") != sae.settings.model_dump(mode="json"):
         raise ArtifactError(f"{manifest.path} and config.json describe two SAEs; run: dvc repro {STAGE}")
     try:
-        model = ModelSettings.model_validate_json(json.dumps(made["model"]))
-        extract = ExtractSettings.model_validate_json(
-            json.dumps({**_mapping(made["extract"]), "layers": [sae.settings.layer]})
-        )
+        model, extract = read_record(made, sae.settings.layer)
         trained = _Trained.model_validate_json(json.dumps(made["train"]))
     except (KeyError, TypeError, ValidationError) as error:
         told = " ".join(str(error).split())
@@ -77,9 +74,3 @@ def read_origin(folder: Path) -> Origin:
         ) from None
     kinds = tuple(int(Kind[name.upper()]) for name in trained.kinds)
     return Origin(sae.to(getattr(torch, trained.dtype)), model, extract, kinds, manifest)
-
-
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError("extract is no section")
-    return value

@@ -44,9 +44,13 @@ def _training(seen: Survey) -> str:
     settings = seen.parsed.train
     per_epoch = max(1, -(-seen.amount.train_rows // settings.batch_size))
     seconds, how = step_seconds(seen.parsed, seen.d_in)
+    epoch = per_epoch * seconds
+    if settings.source == "live" and seen.weights is not None:
+        epoch += seen.amount.train_rows / extraction_speed(seen.parsed, seen.model, seen.weights, seen.amount.sample)[0]
+        how += ", and the model's pass over train in each epoch"
     return (
-        f"about {seen.amount.train_rows:,} rows, {per_epoch:,} steps an epoch of {duration(per_epoch * seconds)}; at "
-        f"most {settings.epochs} epochs, {duration(per_epoch * seconds * settings.epochs)} ({how}); it stops "
+        f"about {seen.amount.train_rows:,} rows, {per_epoch:,} steps an epoch of {duration(epoch)}; at "
+        f"most {settings.epochs} epochs, {duration(epoch * settings.epochs)} ({how}); it stops "
         f"{settings.patience} epochs after the best one"
     )
 

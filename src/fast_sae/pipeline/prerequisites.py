@@ -151,7 +151,9 @@ def _model(seen: Survey, is_due: _IsDue) -> str:
             return f"{settings.name} can be had from the hub ({size(seen.model.download)} to be downloaded)"
         seen.weights = count_weights(seen.model.folder, deepest)
     except ModelError as error:
-        if is_due("extract_activations") or (is_due("check_params") and seen.facts is None):  # it reads the config
+        assert seen.parsed
+        reads_config = is_due("check_params") and seen.facts is None
+        if _runs_model(seen.parsed, is_due) or reads_config:
             raise
         return f"not needed, as no stage that reads it is out of date ({error})"
     return f"{settings.name}: config, {seen.weights.all:,} weights, tokenizer"
@@ -182,15 +184,28 @@ def _memory(seen: Survey, is_due: _IsDue) -> str:
     assert seen.parsed
     if seen.weights is None or seen.d_in is None:
         return "not known: it takes the model to tell how much is needed"
-    model = seen.weights.all * _itemsize(seen.parsed.model.dtype) if is_due("extract_activations") else 0
+    model = seen.weights.all * _itemsize(seen.parsed.model.dtype) if _runs_model(seen.parsed, is_due) else 0
     sae = _COPIES * 2 * seen.d_in * seen.parsed.sae.M * _itemsize(seen.parsed.train.dtype)
-    return check_memory(model, sae if is_due("train_sae") else 0)
+    return check_memory(model, (sae + _buffer(seen.parsed, seen.d_in)) if is_due("train_sae") else 0)
 
 
 def _device(seen: Survey, is_due: _IsDue) -> str:
     assert seen.parsed
-    weights = seen.weights.blocks if seen.weights and is_due("extract_activations") else 0
+    weights = seen.weights.blocks if seen.weights and _runs_model(seen.parsed, is_due) else 0
     return check_device(seen.parsed.runtime, weights * _itemsize(seen.parsed.model.dtype))
+
+
+def _runs_model(parsed: Parsed, is_due: _IsDue) -> bool:
+    """Whether a stage runs that loads the language model."""
+    live = {"train_sae": parsed.train.source == "live", "evaluate_sae": parsed.evaluate.source == "live"}
+    return is_due("extract_activations") or any(is_due(stage) for stage, loads in live.items() if loads)
+
+
+def _buffer(parsed: Parsed, d_in: int) -> int:
+    """Bytes of the buffer that mixes live activations."""
+    if parsed.train.source == "stored":
+        return 0
+    return parsed.train.buffer_tokens * d_in * _itemsize(parsed.extract.dtype)
 
 
 def _itemsize(dtype: str) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from fast_sae.activations.model import load_model
+from fast_sae.activations.live.model import load_model
 from fast_sae.activations.plan import measure_speed
 from fast_sae.chat.render import Rendered
 from fast_sae.pipeline.model_files import FoundModel, Weights

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fast_sae.activations.extract import make_renderer
-from fast_sae.activations.model import load_tokenizer
+from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.activations.plan import Plan
 from fast_sae.chat.examples import Example
 from fast_sae.chat.gather import gather_examples
@@ -63,12 +63,19 @@ def measure_amount(examples: Sequence[Example], parsed: Parsed, model: FoundMode
     rendered, how = _render(picked, parsed, model)
     scale = len(examples) / len(rendered)
     itemsize = np.dtype(parsed.extract.dtype).itemsize
-    sampled = Plan.of(rendered, layers=len(parsed.extract.layers), d_in=d_in, itemsize=itemsize)
+    held_out = {"validation": parsed.data.validation_fraction, "test": parsed.data.test_fraction}
+    shares = {"train": 1 - sum(held_out.values()), **held_out}
+    plan = Plan.of(
+        rendered,
+        stored_share=min(1.0, sum((shares[split] for split in parsed.extract.store), start=0.0)),
+        layers=len(parsed.extract.layers),
+        d_in=d_in,
+        itemsize=itemsize,
+    )
     trained = sum(int(np.isin(example.kinds, parsed.train.kind_numbers).sum()) for example in rendered)
-    share = 1 - parsed.data.validation_fraction - parsed.data.test_fraction
     return Amount(
-        Plan(len(examples), round(sampled.tokens * scale), round(sampled.bytes * scale)),
-        train_rows=round(trained * scale * share),
+        plan.scaled(scale),
+        train_rows=round(trained * scale * shares["train"]),
         sample=rendered if model is not None and model.folder is not None else [],
         how=how,
     )

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from fast_sae.activations.float64 import compute_in_float64
-from fast_sae.activations.model import find_blocks, pad, takes, told, where
+from fast_sae.activations.live.float64 import compute_in_float64
+from fast_sae.activations.live.model import find_blocks, pad, takes, told, where
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 

@@ -1,66 +1,65 @@
 """Rows of an activation source as tensors: shuffled for training, in order for validation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from fast_sae.activations.source import ActivationSource
-
-_GATHERED = 32
-"""Batches fetched from disk at once, so that each shard is read in order for many of them."""
+from fast_sae.activations.source import ActivationSource, rows_of_kinds
 
 
 @dataclass(frozen=True)
 class RowBatches:
-    """Some rows of a source in portions; satisfies `fast_sae.sae.base.Batches`."""
+    """The rows of some kinds of a source, in batches; satisfies `fast_sae.sae.base.Batches`."""
 
     source: ActivationSource
     kinds: tuple[int, ...]
+    """As `fast_sae.chat.kinds.Kind` numbers them."""
     batch_rows: int
     dtype: torch.dtype
     device: torch.device
     scale: float = 1.0
-
-    @property
-    def index(self):
-        return np.flatnonzero(np.isin(self.source.kind, self.kinds))
-
-    def sample(self, n, seed):
-        index = self.index
-        if len(index) > n:
-            index = np.sort(np.random.default_rng(seed).choice(index, n, replace=False))
-        return torch.from_numpy(self.source.take(index)).to(self.device, self.dtype)
+    """What every row is multiplied by."""
 
     @property
     def rows(self) -> int:
         """Rows in all."""
-        return len(self.index)
+        return len(rows_of_kinds(self.source, self.kinds))
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
         return len(_portions(self.rows, self.batch_rows))
 
     def __iter__(self) -> Iterator[Float[Tensor, "batch d_in"]]:
-        """Yield the rows in the order of `index`."""
-        return self._pass(self.index)
+        """Yield the rows in the order of the split."""
+        chunks = self.source.chunks(self.batch_rows)
+        return self._batches(chunk.activations[np.isin(chunk.kind, self.kinds)] for chunk in chunks)
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the rows once in an order that hangs on nothing but seed and epoch."""
-        return self._pass(np.random.default_rng([seed, epoch]).permutation(self.index))
+        return self._batches(self.source.shuffled(self.kinds, self.batch_rows, seed=seed, epoch=epoch))
 
-    def _pass(self, index: Int[np.ndarray, " row"]) -> Iterator[Float[Tensor, "batch d_in"]]:
-        at, gathered = 0, self.batch_rows * _GATHERED
-        while at < len(index):
-            end = at + gathered
-            end = len(index) if len(index) - end <= 1 else end
-            taken = self.source.take(index[at:end])
-            x = torch.from_numpy(taken).to(self.device, self.dtype)
-            yield from (x if self.scale == 1 else x * self.scale).split(_portions(end - at, self.batch_rows))
-            at = end
+    def sample(self, n: int, seed: int) -> Float[Tensor, "row d_in"]:
+        """Return n random rows, in the order of the split; all of them if there are no more."""
+        return self._tensor(self.source.sample(self.kinds, n, seed=seed))
+
+    def _batches(self, portions: Iterable[Float[np.ndarray, "_ d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
+        """Cut rows that come in portions of any size into batches of one size, the last one as `_portions` says."""
+        pending = torch.empty(0, self.source.d_in, dtype=self.dtype, device=self.device)
+        for portion in portions:
+            came = self._tensor(portion)
+            pending = torch.cat([pending, came]) if len(pending) else came
+            while len(pending) > self.batch_rows + 1:  # one row more may be the last one, which joins this batch
+                yield pending[: self.batch_rows]
+                pending = pending[self.batch_rows :]
+        yield from pending.split(_portions(len(pending), self.batch_rows))
+
+    def _tensor(self, rows: Float[np.ndarray, "_ d_in"]) -> Float[Tensor, "_ d_in"]:
+        tensor = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device, self.dtype)
+        return tensor if self.scale == 1 else tensor * self.scale
 
 
 def _portions(rows: int, size: int) -> list[int]:

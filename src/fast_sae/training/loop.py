@@ -126,7 +126,7 @@ class _Run:
         seed = self.settings.seed + self.steps
         x = self.rows.sample(self.settings.init_rows, seed)
         generator = torch.Generator().manual_seed(seed)
-        self.resampled += resample(self.sae, self.dead.dead, x * self.rows.scale, self.optimiser, generator)
+        self.resampled += resample(self.sae, self.dead.dead, x, self.optimiser, generator)
         self.dead.forgive(self.dead.dead)
 
     def _record(self, loss: Loss) -> None:

@@ -17,6 +17,10 @@ class TrainSettings(Settings):
 
     kinds: tuple[str, ...]
     """Kinds of tokens trained on: begin_of_text, scaffold, role_name, content, end_of_turn."""
+    source: Literal["stored", "live"]
+    """Train from the activations on disk, or compute those of train in each epoch."""
+    buffer_tokens: Annotated[int, Field(gt=0)]
+    """Rows in the buffer that mixes live activations: FAST's, Li et al. 2025 (arXiv:2506.07691)."""
     batch_size: Annotated[int, Field(gt=0)]
     """Rows in one step."""
     loss: Literal["nmse", "sse"]

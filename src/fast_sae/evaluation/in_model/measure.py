@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from fast_sae.activations.plan import plan_batches
+from fast_sae.activations.live.batches import plan_batches
 from fast_sae.chat.render import Rendered
 from fast_sae.errors import ModelError
 from fast_sae.evaluation.in_model.sums import QUANTITIES, PredictionSums, cell_of
@@ -87,7 +87,8 @@ class InModel:
     ) -> Iterator[tuple[list[int], Batch, Bool[Tensor, "batch position"]]]:
         """Yield batches of similar length: indices of the examples, the batch, and where something is put in."""
         lengths = [len(example.token_ids) for example in rendered]
-        for chosen in plan_batches(range(len(rendered)), lengths, self.batch_tokens):
+        for rows in plan_batches(range(len(rendered)), lengths, self.batch_tokens):
+            chosen = [row[0] for row in rows]
             parts = [rendered[i] for i in chosen]
             batch = self.lm.batch([part.token_ids.tolist() for part in parts], pad_left=self.pad_left)
             flags = np.isin(np.concatenate([part.kinds for part in parts]), self.kinds)

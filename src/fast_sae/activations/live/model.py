@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from fast_sae.activations.float64 import compute_in_float64
+from fast_sae.activations.live.float64 import compute_in_float64
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.errors import ModelError
 
@@ -48,7 +48,7 @@ class TruncatedModel:
             del blocks[layers[-1] + 1 :]
         self.model = model.eval().requires_grad_(False)
         self.d_in: int = model.config.get_text_config().hidden_size
-        self._takes_positions = takes(model, "position_ids")
+        self.takes_positions = takes(model, "position_ids")
         self._options = {"use_cache": False} if takes(model, "use_cache") else {}
 
     @torch.no_grad()
@@ -61,13 +61,30 @@ class TruncatedModel:
             sequences: Token ids of each sequence, none empty.
             pad_left: Pad before the shorter sequences instead of behind them.
         """
-        device = self.model.device
-        inputs = pad(sequences, pad_left=pad_left and self._takes_positions)
-        found = self._run({name: tensor.to(device) for name, tensor in inputs.items()})
+        inputs = pad(sequences, pad_left=pad_left and self.takes_positions)
+        found = self._run(inputs)
         starts = inputs["attention_mask"].argmax(1).tolist()
         ends = [start + len(sequence) for start, sequence in zip(starts, sequences, strict=True)]
         return {
             layer: [row[start:end] for row, start, end in zip(states, starts, ends, strict=True)]
+            for layer, states in found.items()
+        }
+
+    @torch.no_grad()
+    def packed_states(self, rows: Sequence[Sequence[Sequence[int]]]) -> dict[int, list[Float[Tensor, "_ d_in"]]]:
+        """Return the same for sequences that share rows, one behind another; those of the first row come first.
+
+        Positions start anew with each sequence. transformers takes that, where no mask is given, for a sign that each
+        attends to itself alone (`find_packed_sequence_indices`); shorter rows are filled with a sequence of their own.
+
+        Args:
+            rows: The sequences of each row, none empty; for causal models that take positions.
+        """
+        assert self.takes_positions
+        found = self._run(_pack(rows))
+        lengths = [[len(sequence) for sequence in row] for row in rows]
+        return {
+            layer: [part for row, n in zip(states, lengths, strict=True) for part in row[: sum(n)].split(n)]
             for layer, states in found.items()
         }
 
@@ -80,6 +97,7 @@ class TruncatedModel:
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[int, Float[Tensor, "batch position d_in"]]:
         found: dict[int, Tensor] = {}
+        inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
         hooks = [
             block.register_forward_pre_hook(self._keep(layer, found), with_kwargs=True)
             for layer, block in self._entered.items()
@@ -178,3 +196,17 @@ def pad(sequences: Sequence[Sequence[int]], *, pad_left: bool) -> dict[str, Tens
         mask[row, place] = 1
     inputs = {"input_ids": ids, "attention_mask": mask}
     return inputs | ({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if pad_left else {})
+
+
+def _pack(rows: Sequence[Sequence[Sequence[int]]]) -> dict[str, Tensor]:
+    """Put the sequences of each row one behind another, with positions that start anew; token 0 fills up."""
+    longest = max(sum(map(len, row)) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        at = 0
+        for sequence in [*row, [0] * (longest - sum(map(len, row)))]:
+            ids[number, at : at + len(sequence)] = torch.as_tensor(sequence, dtype=torch.long)
+            positions[number, at : at + len(sequence)] = torch.arange(len(sequence))
+            at += len(sequence)
+    return {"input_ids": ids, "position_ids": positions}
