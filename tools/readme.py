@@ -34,7 +34,7 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, test, check, format: each sets up what it needs",
+    "Makefile": "repro, paper, test, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",
@@ -45,6 +45,9 @@ OTHERS = {
     "data/raw/cognitive_actions.jsonl": "the embedded corpus, 7,000 texts",
     "models/tiny-instruct/README.md": "the embedded model: what it can do, in numbers",
     "models/tiny-instruct/recipe/dvc.yaml": "how it was trained: a DVC repository of its own",
+    "models/tiny-instruct-packed/README.md": "its control, tuned on rows cut from a stream of chats",
+    "models/tiny-instruct-packed/recipe/dvc.yaml": "how that was tuned: another DVC repository of its own",
+    "experiments/fast_vs_block.yaml": "the plan of make paper: models, packings, architectures, seeds",
     "models/HUB_MODEL/config.json": "what model.files points at where the model comes from the hub",
     "docs/metrics.md": "what each metric means",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
