@@ -58,7 +58,7 @@ def read_metrics(revision: str) -> dict[str, float]:
         name for name in git("ls-tree", "--name-only", revision, "metrics/").splitlines() if name.endswith(".json")
     ]
     sections = [section for name in files for section in json.loads(git("show", f"{revision}:{name}")).items()]
-    return {f"{name}.{key}": value for name, values in sections for key, value in values.items()}
+    return {f"{name}.{key}": float(value) for name, values in sections for key, value in values.items()}
 
 
 def seed_pairs(results: Sequence[Result]) -> Iterator[tuple[str, dict[str, float]]]:

@@ -30,7 +30,8 @@ def git(*words: str) -> str:
     """
     done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UserError(f"git {words[0]} fails: {done.stderr.strip().splitlines()[-1:] or 'no word why'}")
+        told = done.stderr.strip().splitlines() or ["it does not say why"]
+        raise UserError(f"git {words[0]} fails: {told[-1]}")
     return done.stdout.rstrip("\n")
 
 

@@ -109,7 +109,7 @@ class Run:
         >>> Run("p", "m", "fast", "topk", 1, {"sae.K": 8, "model.revision": None, "extract.layers": [5]}).flags()
         ['-S', 'sae.K=8', '-S', 'model.revision=null', '-S', 'extract.layers=[5]']
         """
-        return [word for key, value in self.overrides.items() for word in ("-S", f"{key}={json.dumps(value)}")]
+        return [word for key, value in self.overrides.items() for word in ("-S", f"{key}={_for_hydra(value)}")]
 
 
 def read_plan(path: Path, params: Path = PARAMS) -> Plan:
@@ -146,6 +146,20 @@ def runs(plan: Plan, name: str) -> list[Run]:
 def _overrides(plan: Plan, model: str, packing: str, architecture: str, seed: int) -> Overrides:
     chosen = (plan.common, plan.models[model].overrides, plan.packings[packing], plan.architectures[architecture])
     return {key: value for part in (*chosen, {"train.seed": seed}) for key, value in part.items()}
+
+
+def _for_hydra(value: Value) -> str:
+    r"""Write a value in Hydra's grammar, where a backslash stands for itself unless a quote follows.
+
+    >>> print(_for_hydra('C:\\x "y"'), _for_hydra([None, True, 2]))
+    "C:\\x \\"y\\"" [null,true,2]
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(_for_hydra, value))}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    inside = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
+    return f'"{inside}"'
 
 
 def _keys(section: Section, prefix: str = "") -> Iterator[str]:

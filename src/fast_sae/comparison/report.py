@@ -148,7 +148,7 @@ class Report:
         for name, model in self.plan.models.items():
             metrics = next(result.metrics for result in self.results if result.run.model == name)
             texts, rows = metrics.get("evaluate.examples"), metrics.get("evaluate.rows")
-            counted = f" Measured on {texts:,} test texts of {rows / texts:.0f} tokens." if texts and rows else ""
+            counted = f" Measured on {texts:,.0f} test texts of {rows / texts:.0f} tokens." if texts and rows else ""
             yield f"**{name}**: {model.about.strip()}{counted}"
         yield (
             f"Intervals are Student's at {LEVEL:.0%} over {len(self.plan.seeds)} seeds; in brackets their ends. A seed "
