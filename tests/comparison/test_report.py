@@ -37,6 +37,8 @@ def test_the_winner_is_named_with_numbers_intervals_and_differences():
     assert "* Of 4 differences 1 speak for FAST and 1 for block. Were there none at all, about 0.2 intervals" in text
     assert "**tiny**: About tiny. Measured on 1,000 test texts of 64 tokens." in text
     assert "6 runs of commit 0123456: 1 × 1 × 2 × 3 models" in text
+    assert "\n* all runs: `sae.K=8`\n* tiny: `model.name=tiny`\n* FAST: `train.lr=0.1`\n" in text
+    assert "* standard: as params.yaml says" in text
 
 
 def test_nothing_is_won_where_l0_is_off_and_the_row_is_marked():

@@ -152,7 +152,7 @@ def _for_hydra(value: Value) -> str:
     r"""Write a value in Hydra's grammar, where a backslash stands for itself unless a quote follows.
 
     >>> print(_for_hydra('C:\\x "y"'), _for_hydra([None, True, 2]))
-    "C:\\x \\"y\\"" [null,true,2]
+    "C:\x \"y\"" [null,true,2]
     """
     if isinstance(value, list):
         return f"[{','.join(map(_for_hydra, value))}]"

@@ -51,11 +51,13 @@ class Report:
             f"{len(self.results)} runs of commit {self.commit[:7]}: {len(plan.models)} × {len(plan.architectures)} × "
             f"{len(plan.packings)} × {len(plan.seeds)} models, architectures, packings and seeds, each a DVC "
             f"experiment. `dvc exp apply` and a name from [{self.name}.csv]({self.name}.csv) brings back its params, "
-            f"SAE and metrics; `{self.command}` runs what the commit does not have, and writes this again."
+            f"SAE and metrics; `{self.command}` runs what the commit does not have, and writes this again. "
+            "Other than params.yaml:\n"
         )
-        if plan.common:
-            told = ", ".join(f"`{key}={_value(value)}`" for key, value in plan.common.items())
-            yield f"Other than params.yaml, in all runs: {told}."
+        models = {name: model.overrides for name, model in plan.models.items()}
+        for name, overrides in ({"all runs": plan.common} | models | plan.packings | plan.architectures).items():
+            told = ", ".join(f"`{key}={_value(value)}`" for key, value in overrides.items())
+            yield f"* {name}: {told or 'as params.yaml says'}"
 
     def _verdicts(self) -> str:
         first, second = self.plan.packings
