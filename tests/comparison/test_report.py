@@ -29,7 +29,8 @@ def test_the_winner_is_named_with_numbers_intervals_and_differences():
     text = told({("tiny", "FAST"): {FVU: LOW, AUROC: LOW} | SIZE, ("tiny", "block"): {FVU: HIGH, AUROC: HIGH} | SIZE})
     assert text.startswith("# FAST against block\n")
     assert (
-        "| FVU | 0.11 [0.08516, 0.1348] | 0.21 [0.1852, 0.2348] | -0.1 [-0.1248, -0.07516] | lower | **FAST** |" in text
+        "| FVU | 0.11 [0.08516, 0.1348] | 0.21 [0.1852, 0.2348] | -0.1 [-0.1248, -0.07516] | lower | FAST is better |"
+        in text
     )
     assert "| tiny | standard | FVU | label AUROC | – | seed cosine, seeds share | – |" in text
     assert "* FAST is better with every model and architecture in: FVU." in text
@@ -45,9 +46,9 @@ def test_nothing_is_won_where_l0_is_off_and_the_row_is_marked():
     text = told({("tiny", "FAST"): {FVU: LOW, L0: [9, 9, 9]}, ("tiny", "block"): {FVU: HIGH}})
     assert "## tiny, standard: L0 not matched" in text
     assert "| tiny | standard | 8 | 9 [9, 9] | 8 [8, 8] | 12.5% | 12.5% | **no** |" in text
-    assert "| lower | L0 differs |" in text
+    assert "| lower | L0 is not matched |" in text
     assert "FAST is better with every model and architecture in: nothing." in text
-    assert "**FAST**" not in text
+    assert "| FAST is better |" not in text.split("## At which L0")[1]
 
 
 def test_what_was_not_measured_is_named_and_not_made_up():

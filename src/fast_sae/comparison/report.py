@@ -59,20 +59,28 @@ class Report:
             told = ", ".join(f"`{key}={_value(value)}`" for key, value in overrides.items())
             yield f"* {name}: {told or 'as params.yaml says'}"
 
-    def _verdicts(self) -> str:
+    @property
+    def _words(self) -> dict[Verdict, str]:
+        """Say each verdict by the names of the packings."""
         first, second = self.plan.packings
-        kinds = {
+        return {
             Verdict.FIRST: f"{first} is better",
             Verdict.SECOND: f"{second} is better",
             Verdict.OPEN: "nothing can be said",
             Verdict.EQUAL: "no difference",
-            Verdict.UNMATCHED: "not judged: L0 differs",
+            Verdict.UNMATCHED: "L0 is not matched",
         }
+
+    def _verdicts(self) -> str:
         rows = [
-            [cell.model, cell.architecture, *(_titles(c for c in cell.comparisons if c.verdict == v) for v in kinds)]
+            [
+                cell.model,
+                cell.architecture,
+                *(_titles(c for c in cell.comparisons if c.verdict == v) for v in self._words),
+            ]
             for cell in self.cells
         ]
-        return _table(["model", "architecture", *kinds.values()], rows)
+        return _table(["model", "architecture", *self._words.values()], rows)
 
     def _sentences(self) -> Iterator[str]:
         first, second = self.plan.packings
@@ -133,15 +141,9 @@ class Report:
 
     def _cell(self, cell: Cell) -> Iterator[str]:
         first, second = self.plan.packings
-        said = {
-            Verdict.FIRST: f"**{first}**",
-            Verdict.SECOND: f"**{second}**",
-            Verdict.UNMATCHED: "L0 differs",
-            Verdict.EQUAL: "equal",
-            Verdict.OPEN: "open",
-        }
         rows = [
-            [c.measure.title, *_row(c), c.measure.better, said[c.verdict], c.measure.told] for c in cell.comparisons
+            [c.measure.title, *_row(c), c.measure.better, self._words[c.verdict], c.measure.told]
+            for c in cell.comparisons
         ]
         yield f"## {cell.model}, {cell.architecture}" + ("" if cell.sparsity.matched else ": L0 not matched")
         yield _table(["", first, second, f"{first} − {second}", "better is", "verdict", "what it is"], rows)
