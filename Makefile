@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro test check format clean-venv
+.PHONY: help repro paper test check format clean-venv
 help:                ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 repro: $(VENV)/.run  ## set up, then run the pipeline: everything that is not up to date
 	dvc repro
+
+paper: $(VENV)/.run  ## set up, then compare FAST with block training: reports/fast_vs_block.md
+	python src/fast_vs_block.py
 
 test: $(VENV)/.dev   ## set up, then run the tests
 	python -m pytest -q

@@ -18,8 +18,8 @@ SMALL = {
     "sae": {"layer": 2, "M": 32, "K": 4, "matryoshka": [8, 32]},
     "train": {"epochs": 2, "batch_size": 128, "log_every": 5},
 }
-LEFT_OUT = (".dvcstore/", "models/tiny-instruct/recipe/")
-"""Not copied; the recipe is a DVC repository of its own."""
+LEFT_OUT = (".dvcstore/", "models/tiny-instruct/recipe/", "models/tiny-instruct-packed/recipe/")
+"""Not copied; the recipes are DVC repositories of their own."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from readme import MODEL_CARD, README, describe, insert
+from readme import MODEL_CARD, PACKED_CARD, README, describe, insert
 
 ROOT = Path(__file__).parents[1]
 TEXT = README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [README, MODEL_CARD], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", [README, MODEL_CARD, PACKED_CARD], ids=lambda path: path.parent.name)
 def test_trees_and_numbers_are_those_of_this_tree_and_run(path):
     """Mended by: python tools/readme.py."""
     text = path.read_text(encoding="utf-8")
@@ -27,7 +27,16 @@ def test_every_module_has_its_line():
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py") if path.stat().st_size} <= told
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/dvc.md", "models/tiny-instruct/README.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/dvc.md",
+        "models/tiny-instruct/README.md",
+        "models/tiny-instruct-packed/README.md",
+    ],
+)
 def test_every_link_leads_somewhere(document):
     path = ROOT / document
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):

@@ -1,4 +1,4 @@
-"""Write what the two README.md take from elsewhere: `python tools/readme.py`.
+"""Write what the README.md take from elsewhere: `python tools/readme.py`.
 
 The tree has one line per file, from the first line of its docstring; the tables are those of the metrics files.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 MODEL_CARD = ROOT / "models/tiny-instruct/README.md"
+PACKED_CARD = ROOT / "models/tiny-instruct-packed/README.md"
 TOLD = {
     "evaluate.normalized_mse": "fraction of variance unexplained (FVU) on test texts",
     "evaluate.normalized_mse_varying": "the same without tokens whose whole prefix is the same in all chats",
@@ -34,7 +35,7 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, test, check, format: each sets up what it needs",
+    "Makefile": "repro, paper, test, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",
@@ -45,6 +46,9 @@ OTHERS = {
     "data/raw/cognitive_actions.jsonl": "the embedded corpus, 7,000 texts",
     "models/tiny-instruct/README.md": "the embedded model: what it can do, in numbers",
     "models/tiny-instruct/recipe/dvc.yaml": "how it was trained: a DVC repository of its own",
+    "models/tiny-instruct-packed/README.md": "its control, tuned on rows cut from a stream of chats",
+    "models/tiny-instruct-packed/recipe/dvc.yaml": "how that was tuned: another DVC repository of its own",
+    "experiments/fast_vs_block.yaml": "the plan of make paper: models, packings, architectures, seeds",
     "models/HUB_MODEL/config.json": "what model.files points at where the model comes from the hub",
     "docs/metrics.md": "what each metric means",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
@@ -121,9 +125,17 @@ def tabulate_model() -> str:
     return "\n\n".join("\n".join(f"| {' | '.join(row)} |" for row in table) for table in (rows, shares)) + "\n"
 
 
+def tabulate_packed() -> str:
+    """Make the table of both models' perplexity on chats and on blocks."""
+    found = json.loads((PACKED_CARD.parent / "recipe/metrics.json").read_text(encoding="utf-8"))["perplexity"]
+    rows = (f"| {model} | {read['chats']:.3f} | {read['blocks']:.3f} |" for model, read in found.items())
+    return "\n".join(["| perplexity per token | each chat alone | in blocks |", "|---|---|---|", *rows]) + "\n"
+
+
 def insert(text: str) -> str:
     """Put each block of a README between its marks."""
-    for name, make in (("tree", draw), ("metrics", tabulate), ("measures", tabulate_model)):
+    blocks = {"tree": draw, "metrics": tabulate, "measures": tabulate_model, "packed measures": tabulate_packed}
+    for name, make in blocks.items():
         begin, end = f"<!-- {name}: made by tools/readme.py -->\n", f"<!-- end of {name} -->\n"
         if begin in text:
             before, rest = text.split(begin)
@@ -137,5 +149,5 @@ def _first_line(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    for path in (README, MODEL_CARD):
+    for path in (README, MODEL_CARD, PACKED_CARD):
         path.write_text(insert(path.read_text(encoding="utf-8")), encoding="utf-8")

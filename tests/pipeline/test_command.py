@@ -39,9 +39,10 @@ sys.exit(255)
 REPRO = """
 import sys
 from fast_sae.errors import run
+from fast_sae import processes
 from fast_sae.pipeline import repro
 repro._GRACE = 1.0
-repro._STEPS = tuple((number, 3.0) for number, _ in repro._STEPS)
+processes.STEPS = tuple((number, 3.0) for number, _ in processes.STEPS)
 run(lambda: sys.exit(repro.run_repro()))
 """
 

@@ -14,14 +14,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models/tiny-instruct"
+BOTH = pytest.mark.parametrize("model", [MODEL, ROOT / "models/tiny-instruct-packed"], ids=lambda path: path.name)
+"""This model, and its control."""
 METRICS = json.loads((MODEL / "recipe/metrics.json").read_text())
 CORPUS = ROOT / "data/raw/cognitive_actions.jsonl"
 
 
-def test_it_was_made_by_its_recipe_as_it_stands():
+@BOTH
+def test_it_was_made_by_its_recipe_as_it_stands(model):
     dvc = Path(sys.executable).parent / "dvc"
     told = subprocess.run(
-        [dvc, "--cd", str(MODEL / "recipe"), "status", "--json"], capture_output=True, text=True, check=True
+        [dvc, "--cd", str(model / "recipe"), "status", "--json"], capture_output=True, text=True, check=True
     )
     assert json.loads(told.stdout) == {}
 
@@ -35,8 +38,9 @@ def test_the_root_pipeline_watches_the_model_and_neither_its_recipe_nor_its_read
     )
 
 
-def test_it_is_small_enough_for_git():
-    assert (MODEL / "model.safetensors").stat().st_size <= 5e6
+@BOTH
+def test_it_is_small_enough_for_git(model):
+    assert (model / "model.safetensors").stat().st_size <= 5e6
 
 
 @pytest.mark.parametrize("turn", ["user", "assistant", "write_assistant", "name_user", "name_assistant"])

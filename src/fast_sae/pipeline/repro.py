@@ -4,15 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from types import FrameType
 
-import psutil
+from fast_sae.processes import end_all
 
 _GRACE = 5.0
 """Seconds for what Ctrl-C has reached already to end by itself."""
-_STEPS = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
-"""What is sent, and the seconds before the next one."""
 
 
 class _TerminatedError(Exception):
@@ -36,40 +33,14 @@ def run_repro() -> int:
     try:
         return child.wait()
     except KeyboardInterrupt:
-        _end(child, grace=_GRACE if terminal else 0)
+        end_all([child], grace=_GRACE if terminal else 0)
         raise
     except _TerminatedError:
-        _end(child, grace=0)
+        end_all([child])
         raise KeyboardInterrupt from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(child: "subprocess.Popen[bytes]", grace: float) -> None:
-    """Interrupt DVC and all that it has started, as Ctrl-C does, and end by force what stays."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # in a terminal a second Ctrl-C still reaches them
-    alive = _with_children([psutil.Process(child.pid)] if child.poll() is None else [])
-    _, alive = psutil.wait_procs(alive, grace)
-    for number, seconds in _STEPS:
-        alive = _with_children(alive)
-        for process in alive:
-            with suppress(psutil.NoSuchProcess):  # it has just ended
-                process.send_signal(number)
-        _, alive = psutil.wait_procs(alive, seconds)
-        if not alive:
-            break
-    child.poll()
-
-
-def _with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
-    found: dict[int, psutil.Process] = {}
-    for process in processes:
-        found.setdefault(process.pid, process)
-        with suppress(psutil.NoSuchProcess):
-            found |= {one.pid: one for one in process.children(recursive=True) if one.pid not in found}
-    return list(found.values())
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,93 @@
+"""What experiments hold: metrics from git, SAEs and activations from DVC's cache."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from dvc.api import DVCFileSystem
+from jaxtyping import Float
+
+from fast_sae.activations.settings import STAGE as EXTRACT
+from fast_sae.activations.stored import StoredActivations
+from fast_sae.annotation.origin import Origin, read_origin
+from fast_sae.artifacts import read_manifest
+from fast_sae.chat.splits import Split
+from fast_sae.comparison.experiments import git, known_experiments
+from fast_sae.comparison.measures import with_derived
+from fast_sae.comparison.plan import Run
+from fast_sae.comparison.stability import MOST, firing_latents, match_decoders
+from fast_sae.errors import UserError
+from fast_sae.progress import with_progress
+
+_SPLITS: tuple[Split, ...] = ("test", "validation")
+"""Where to look whether a latent fires: in the first one that is stored."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run has given."""
+
+    run: Run
+    metrics: Mapping[str, float]
+    """By name, such as `evaluate.l0`."""
+    target_l0: float
+    """sae.K: the L0 that it was to have."""
+    decoder: Float[np.ndarray, "alive d_in"] | None
+    """Decoder rows of the latents that fire; None if there are too many of them to match."""
+
+
+def collect(runs: Sequence[Run], commit: str) -> list[Result]:
+    """Read what the experiments of a commit hold.
+
+    Raises:
+        UserError: naming a run that the commit does not have.
+    """
+    known = known_experiments(commit)
+    if lacking := [run.name for run in runs if run.name not in known]:
+        raise UserError(f"{commit[:7]} has no experiment {lacking[0]}")
+    return [_read(run, known[run.name]) for run in with_progress(runs, "collect", "run")]
+
+
+def read_metrics(revision: str) -> dict[str, float]:
+    """Read all metrics files of a revision, flat: `evaluate.l0` is the key l0 of a section evaluate."""
+    files = [
+        name for name in git("ls-tree", "--name-only", revision, "metrics/").splitlines() if name.endswith(".json")
+    ]
+    sections = [section for name in files for section in json.loads(git("show", f"{revision}:{name}")).items()]
+    return {f"{name}.{key}": float(value) for name, values in sections for key, value in values.items()}
+
+
+def seed_pairs(results: Sequence[Result]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield each pair of seeds of runs that differ in nothing else, and the stability of the two."""
+    for a, b in combinations(results, 2):
+        if a.decoder is not None and b.decoder is not None and (found := match_decoders(a.decoder, b.decoder)):
+            values = {"stability.mean_cosine": found.mean_cosine, "stability.shared": found.shared}
+            yield f"{a.run.seed} and {b.run.seed}", values
+
+
+def _read(run: Run, revision: str) -> Result:
+    files = DVCFileSystem(".", rev=revision)
+    with TemporaryDirectory() as folder:
+        sae = Path(folder) / "sae"
+        files.get("models/sae", str(sae), recursive=True)
+        origin = read_origin(sae)
+        decoder = _alive(files, origin, Path(folder)) if origin.sae.settings.M <= MOST else None
+    return Result(run, with_derived(read_metrics(revision)), origin.sae.settings.K, decoder)
+
+
+def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Float[np.ndarray, "alive d_in"]:
+    """Return the decoder rows of the latents that fire on held-out tokens; of all, if none of those are stored."""
+    sae = origin.sae
+    rows = sae.W_dec.detach().numpy()
+    for split in _SPLITS:
+        path = f"data/activations/layer_{sae.settings.layer}/{split}"
+        if files.exists(path):
+            files.get(path, str(folder / path), recursive=True)
+            made = read_manifest(folder / path, EXTRACT).settings  # in one experiment, they are the SAE's
+            source = StoredActivations(folder / "data/activations", sae.settings.layer, split, made)
+            return rows[firing_latents(sae, source, origin.kinds)]
+    return rows
