@@ -12,7 +12,8 @@ from dvc.api import DVCFileSystem
 from jaxtyping import Float
 
 from fast_sae.activations.settings import STAGE as EXTRACT
-from fast_sae.activations.stored import StoredActivations
+from fast_sae.activations.split import open_folder
+from fast_sae.activations.stored.source import StoredActivations
 from fast_sae.annotation.origin import Origin, read_origin
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.splits import Split
@@ -88,6 +89,7 @@ def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Float[np.ndarr
         if files.exists(path):
             files.get(path, str(folder / path), recursive=True)
             made = read_manifest(folder / path, EXTRACT).settings  # in one experiment, they are the SAE's
-            source = StoredActivations(folder / "data/activations", sae.settings.layer, split, made)
-            return rows[firing_latents(sae, source, origin.kinds)]
+            held = open_folder(folder / "data/activations", sae.settings.layer, split, made)
+            if held.facts.stored:
+                return rows[firing_latents(sae, StoredActivations(held), origin.kinds)]
     return rows
