@@ -4,6 +4,7 @@ import pytest
 from comparison_samples import plan, results
 
 from fast_sae.comparison.verdict import Verdict, compare
+from fast_sae.errors import UserError
 
 FVU, AUROC, L0 = "evaluate.normalized_mse", "evaluate.label_auroc", "evaluate.l0"
 LOW, HIGH, WIDE = [0.1, 0.11, 0.12], [0.2, 0.22, 0.21], [0.1, 0.4, 0.12]
@@ -49,6 +50,12 @@ def test_no_win_where_l0_is_not_matched(first, second, expected):
 
 def test_nothing_open_is_called_unmatched():
     assert verdicts({FVU: WIDE, L0: [9, 9, 9]}, {FVU: HIGH})[FVU] == Verdict.OPEN
+
+
+def test_scores_on_different_test_tokens_are_refused():
+    rows = "evaluate.rows"
+    with pytest.raises(UserError, match="tiny, standard: the runs are scored on 4,000 and 64,000 test tokens, and"):
+        verdicts({FVU: LOW, rows: [64000] * 3}, {FVU: HIGH, rows: [4000] * 3})
 
 
 def test_a_metric_that_one_packing_lacks_is_not_compared():

@@ -8,6 +8,7 @@ from typing import Literal
 from fast_sae.comparison.stability import SHARED
 
 L0 = "evaluate.l0"
+ROWS = "evaluate.rows"
 
 
 @dataclass(frozen=True)

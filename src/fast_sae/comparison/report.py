@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fast_sae.comparison.collect import Result
 from fast_sae.comparison.intervals import LEVEL, Interval, t_interval
-from fast_sae.comparison.measures import MEASURES
+from fast_sae.comparison.measures import MEASURES, ROWS
 from fast_sae.comparison.plan import Plan
 from fast_sae.comparison.stability import SHARED
 from fast_sae.comparison.verdict import TOLERANCE, Cell, Comparison, Verdict
@@ -151,7 +151,7 @@ class Report:
     def _limits(self) -> Iterator[str]:
         for name, model in self.plan.models.items():
             metrics = next(result.metrics for result in self.results if result.run.model == name)
-            texts, rows = metrics.get("evaluate.examples"), metrics.get("evaluate.rows")
+            texts, rows = metrics.get("evaluate.examples"), metrics.get(ROWS)
             counted = f" Measured on {texts:,.0f} test texts of {rows / texts:.0f} tokens." if texts and rows else ""
             yield f"**{name}**: {model.about.strip()}{counted}"
         yield (

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 from fast_sae.comparison.collect import Result, seed_pairs
 from fast_sae.comparison.intervals import Interval, paired_difference, t_interval
-from fast_sae.comparison.measures import L0, MEASURES, Measure
+from fast_sae.comparison.measures import L0, MEASURES, ROWS, Measure
 from fast_sae.comparison.plan import Plan
+from fast_sae.errors import UserError
 
 TOLERANCE = 0.05
 """An L0 further from its target, or from the other's, makes a comparison at matched sparsity impossible."""
@@ -85,12 +86,23 @@ class Cell:
 
 
 def compare(plan: Plan, results: Sequence[Result]) -> list[Cell]:
-    """Compare the two packings of a plan; a measure that no run has is left out."""
+    """Compare the two packings of a plan; a measure that no run has is left out.
+
+    Raises:
+        UserError: if the packings are scored on different test tokens.
+    """
     return [_cell(plan, results, model, architecture) for model, architecture in plan.cells()]
 
 
 def _cell(plan: Plan, results: Sequence[Result], model: str, architecture: str) -> Cell:
     here = [result for result in results if (result.run.model, result.run.architecture) == (model, architecture)]
+    scored = sorted({result.metrics[ROWS] for result in here if ROWS in result.metrics})
+    if len(scored) > 1:
+        told = " and ".join(f"{rows:,.0f}" for rows in scored)
+        raise UserError(
+            f"{model}, {architecture}: the runs are scored on {told} test tokens, and their scores cannot be compared; "
+            "let the packings of the plan differ only in how training is fed"
+        )
     first, second = ([r for r in here if r.run.packing == packing] for packing in plan.packings)
     one, two = _samples(first), _samples(second)
     sparsity = Sparsity(one[L0], two[L0], here[0].target_l0)
