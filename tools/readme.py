@@ -23,7 +23,7 @@ TOLD = {
     "evaluate.label_auroc": "mean over the 45 actions of the AUROC of one latent, chosen on validation texts",
     "evaluate.label_auroc_dimension": "the same of one dimension of the activations themselves",
     "evaluate.label_auroc_probe": "the same of a linear probe on all of them, fitted on validation texts",
-    "in_model.ce_recovered": "share of the cross-entropy that ablation costs and the SAE, put into the model, wins back",
+    "in_model.ce_recovered": "share of the cross-entropy lost by ablation that the SAE in the model wins back",
     "evaluate.examples": "test texts",
     "evaluate.rows": "their tokens",
     "train.best_epoch": "epoch whose weights were kept",

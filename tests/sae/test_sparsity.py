@@ -69,3 +69,28 @@ def test_the_distance_from_the_target(l0, distance):
 
 def test_it_is_no_part_of_a_saved_sae():
     assert dict(steered().state_dict()) == {}
+
+
+def test_where_validation_has_twice_the_l0_training_aims_at_half():
+    coefficient = steered()
+    update(coefficient, 10)
+    for _ in range(30):
+        coefficient.aim(20.0)  # training stays at 10, whatever is aimed at
+    values = [update(coefficient, 5) for _ in range(400)]
+    assert values[-1] == pytest.approx(values[-2], rel=1e-9)  # 5 is where it aims now
+    assert update(coefficient, 10) > values[-1]
+
+
+def test_moving_the_aim_gives_no_kick():
+    """What is predicted ahead is the drift of L0, not that of the aim."""
+    coefficient = steered(rate=0.1)
+    update(coefficient, 10)
+    coefficient.aim(20.0)  # the aim moves halfway, to 10 / √2
+    e = math.log(2) / 2
+    assert update(coefficient, 10) == pytest.approx(0.005 * math.exp(0.1 * e))
+
+
+def test_aiming_before_a_step_or_with_a_fixed_coefficient_does_nothing():
+    coefficient = steered()
+    coefficient.aim(20.0)
+    assert update(coefficient, 10) == pytest.approx(0.005)

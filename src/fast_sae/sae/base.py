@@ -126,6 +126,11 @@ class SparseAutoencoder(nn.Module, ABC):
         """Return how far a validation L0 is from the one asked for; 0 where it is near enough, or not asked for."""
         return self.coefficient.distance(l0) if self.coefficient else 0.0
 
+    def aim(self, l0: float) -> None:
+        """Take the L0 that validation has after an epoch, for a penalty that is steered to one; nothing otherwise."""
+        if self.coefficient:
+            self.coefficient.aim(l0)
+
     def pre_activations(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch M"]:
         """Encode linearly."""
         return (x - self.b_dec if self.settings.subtract_b_dec else x) @ self.W_enc + self.b_enc

@@ -4,6 +4,7 @@ An L1 or L0 penalty has no K of its own. To compare such an SAE with another at 
 while more latents are active than wanted it grows, while fewer are it shrinks.
 """
 
+import math
 from typing import Annotated
 
 import torch
@@ -22,6 +23,8 @@ _USUAL_LR = 1e-3
 _FORGOTTEN = 0.05
 """Weight of a new batch in the running mean of log L0."""
 _FORGOTTEN_AT_MOST = 0.2
+_LEAST = 1e-3
+"""L0 over the target below which it counts as this: no latent at all is no infinity."""
 _AHEAD = 60.0
 """Steps that the drift of L0 is followed ahead, so that λ turns before L0 has passed the mark."""
 
@@ -41,12 +44,16 @@ class PenaltyOptions(Settings):
 class SparsityCoefficient(nn.Module):
     """λ of a penalty.
 
-    Equation: log λ ← log λ + rate · (clip(e, ±1) + ahead · Δe), e the running mean of log(L0 / target): a controller in
-    log space, so that neither the scale of the data nor that of the loss matters.
+    Equation: log λ ← log λ + rate · (clip(e, ±1) + ahead · Δe), e the running mean of log(L0 / aim): a controller in
+    log space, so that neither the scale of the data nor that of the loss matters. The aim for training batches is such
+    that validation has the target: the two differ where train is fed otherwise than it is used (blocks, whole chats).
     """
 
     value: Float[Tensor, ""]
     _log_ratio: Float[Tensor, ""]
+    """e: the running mean of log(L0 / aim); NaN before the first step."""
+    _log_aim: Float[Tensor, ""]
+    """log(aim / target)."""
 
     def __init__(self, options: PenaltyOptions, target: int) -> None:
         """Start at λ = 0 if it is steered.
@@ -59,6 +66,7 @@ class SparsityCoefficient(nn.Module):
         self._options, self.target = options, target
         self.register_buffer("value", torch.tensor(options.coefficient or 0.0), persistent=False)
         self.register_buffer("_log_ratio", torch.tensor(torch.nan), persistent=False)
+        self.register_buffer("_log_aim", torch.tensor(0.0), persistent=False)
 
     @property
     def is_steered(self) -> bool:
@@ -85,7 +93,7 @@ class SparsityCoefficient(nn.Module):
         """
         if not self.is_steered:
             return
-        now = (l0 / self.target).clamp(min=1e-3).log()
+        now = (l0 / self.target).clamp(min=_LEAST).log() - self._log_aim
         if torch.isnan(self._log_ratio):
             self._log_ratio.copy_(now)
             self.value.copy_(_START * reconstruction / penalty.clamp(min=torch.finfo(penalty.dtype).tiny))
@@ -96,8 +104,19 @@ class SparsityCoefficient(nn.Module):
         drift = (self._log_ratio - before) * _AHEAD  # per step / pace, times rate · pace
         self.value.mul_((self._options.steer_rate * (pace * self._log_ratio.clamp(-1, 1) + drift)).exp())
 
+    @torch.no_grad()
+    def aim(self, l0: float) -> None:
+        """Take the L0 that validation has now, and move the aim for training batches halfway to where it reaches K."""
+        if not self.is_steered or torch.isnan(self._log_ratio):
+            return
+        in_training = self._log_aim + self._log_ratio
+        gap = math.log(max(l0 / self.target, _LEAST)) - in_training
+        moved = (-gap - self._log_aim) / 2
+        self._log_aim += moved
+        self._log_ratio -= moved
+
     def distance(self, l0: float) -> float:
         """Return how far a validation L0 is from the target, |log(L0 / target)|; 0 if near enough, or not steered."""
         if not self.is_steered or abs(l0 / self.target - 1) <= TOLERANCE:
             return 0.0
-        return abs(torch.tensor(l0 / self.target).clamp(min=1e-9).log().item())
+        return abs(math.log(max(l0 / self.target, _LEAST)))

@@ -1,6 +1,7 @@
 """The training loop: HypotheSAEs' recipe by default, with the weights of the best epoch kept.
 
-It knows an architecture only by `loss`, `before_step`, `after_step` and `finalise`, and never asks which one it has.
+It knows an architecture only by `loss`, `before_step`, `after_step`, `finalise`, `aim` and `distance_from_target`, and
+never asks which one it has.
 Train fits; validation stops and calibrates; nothing else is read.
 
 Cost of one step: four dense products of batch · d_in · M multiplications (encode, decode, and their gradients).
@@ -91,6 +92,7 @@ class _Run:
                 self.sae.finalise(self.validation)
                 found = validate(self.sae, self.validation)
                 self.history.add_point("validation_loss", self.steps, _finite(found.loss, epoch))
+                self.sae.aim(found.l0)
                 reached = (self.sae.distance_from_target(found.l0), found.loss)
                 if reached < best:
                     best, best_epoch, best_weights = reached, epoch, copy.deepcopy(self.sae.state_dict())
