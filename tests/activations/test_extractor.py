@@ -59,7 +59,16 @@ def settings(**overrides: object) -> ExtractSettings:
 
 
 def write(extractor: Extractor, rendered: list[Rendered], folder: Path, split: Split = "train") -> list[Json]:
-    return write_split(RenderedSplit(split, rendered, IDS), extractor, Scratch(folder))
+    return write_split(RenderedSplit.of(split, rendered, IDS, shuffled=False), extractor, Scratch(folder))
+
+
+def test_blocks_are_cut_from_a_shuffled_stream_whose_rows_keep_their_names(rendered):
+    ordered, shuffled, again = (RenderedSplit.of("train", rendered, IDS, shuffled=s) for s in (False, True, True))
+    assert list(ordered.numbers) == list(range(5))
+    assert sorted(shuffled.numbers) == list(range(5)) != list(shuffled.numbers)
+    assert shuffled == again
+    for number, name, example in zip(shuffled.numbers, shuffled.ids, shuffled.rendered, strict=True):
+        assert (name, example) == (IDS[number], rendered[number])
 
 
 def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:

@@ -59,7 +59,8 @@ def extract_activations(
         plan.require_disk(scratch.path)
         say(plan.tell(measure_speed(model, everything) if plan.stored else None))
         for split, part in rendered.items():
-            named = RenderedSplit(split, part, [example.id for example in examples[split]])
+            ids = [example.id for example in examples[split]]
+            named = RenderedSplit.of(split, part, ids, shuffled=settings.block_of(split) is not None)
             shards = write_split(named, extractor, scratch)
             of_split = {
                 **identity,

@@ -22,6 +22,8 @@ from fast_sae.chat.render import Rendered
 from fast_sae.chat.splits import Split
 from fast_sae.progress import progress_bar
 
+_STREAM_SEED = 0
+"""Fixed: in which order chats are concatenated is part of what `extract.packing: block` means."""
 VERSIONS = ("torch", "transformers", "tokenizers")
 """Packages whose version belongs to the record of activations."""
 
@@ -34,6 +36,18 @@ class RenderedSplit:
     rendered: Sequence[Rendered]
     ids: Sequence[str]
     """Their names."""
+    numbers: Sequence[int]
+    """Their places in data/prepared."""
+
+    @classmethod
+    def of(cls, name: Split, rendered: Sequence[Rendered], ids: Sequence[str], *, shuffled: bool) -> "RenderedSplit":
+        """Take the examples in the order of data/prepared, or shuffled: blocks are cut from a stream of random chats.
+
+        A file that is sorted by label would else give blocks of one label each, always with the same neighbours.
+        """
+        n = len(rendered)
+        order = np.random.default_rng(_STREAM_SEED).permutation(n).tolist() if shuffled else range(n)
+        return cls(name, [rendered[i] for i in order], [ids[i] for i in order], order)
 
 
 def write_split(split: RenderedSplit, extractor: Extractor, scratch: Scratch) -> list[Json]:
@@ -51,7 +65,7 @@ def write_split(split: RenderedSplit, extractor: Extractor, scratch: Scratch) ->
             folders = {n: scratch.path / f"layer_{n}" / split.name for n in extractor.model.layers}
             paths = {n: folder / shard_name(number) for n, folder in folders.items()}
             if not all(path.exists() for path in paths.values()):
-                facts = row_facts(split.rendered, examples)
+                facts = row_facts([split.rendered[i] for i in examples], [split.numbers[i] for i in examples])
                 kept = _activations(split.name, facts, extractor, progress.update)
                 for layer, path in paths.items():
                     ids = np.array([split.ids[i] for i in examples])
@@ -82,14 +96,14 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.npz"
 
 
-def row_facts(rendered: Sequence[Rendered], examples: range) -> dict[str, np.ndarray]:
-    """Return what each row of a shard is: example (its number in `rendered`), position, token_id and kind."""
-    lengths = [len(rendered[i].token_ids) for i in examples]
+def row_facts(rendered: Sequence[Rendered], numbers: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return what each row of some examples is: example (its number), position, token_id and kind."""
+    lengths = [len(example.token_ids) for example in rendered]
     return {
-        "example": np.repeat(np.array(examples, np.int32), lengths),
+        "example": np.repeat(np.array(numbers, np.int32), lengths),
         "position": np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
-        "token_id": np.concatenate([rendered[i].token_ids for i in examples]),
-        "kind": np.concatenate([rendered[i].kinds for i in examples]),
+        "token_id": np.concatenate([example.token_ids for example in rendered]),
+        "kind": np.concatenate([example.kinds for example in rendered]),
     }
 
 

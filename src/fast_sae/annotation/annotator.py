@@ -91,10 +91,12 @@ class Annotator:
         """
         shard_rows = self.extractor.settings.shard_rows
         for shard in cut_portions(incoming, lambda one: len(one.rendered.token_ids), shard_rows):
-            rendered, everything = [one.rendered for one in shard], range(len(shard))
+            rendered = [one.rendered for one in shard]
             activations = self.extractor.compute([one.token_ids for one in rendered], done)[self.sae.settings.layer]
             row, latent, activation = self._active(activations)
-            yield Annotated(shard, **row_facts(rendered, everything), row=row, latent=latent, activation=activation)
+            yield Annotated(
+                shard, **row_facts(rendered, range(len(shard))), row=row, latent=latent, activation=activation
+            )
 
     @torch.no_grad()
     def _active(self, activations: Float[np.ndarray, "row d_in"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
