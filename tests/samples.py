@@ -25,7 +25,14 @@ from fast_sae.runtime import RuntimeSettings
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models/tiny-instruct"
 CORPUS = ROOT / "data/raw/cognitive_actions.jsonl"
-ABSENT = object()
+
+
+class _Absent:
+    def __repr__(self) -> str:  # an address would name a test otherwise in each process
+        return "ABSENT"
+
+
+ABSENT = _Absent()
 """As a value in `params`: the key is left out."""
 
 

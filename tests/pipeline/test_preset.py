@@ -159,6 +159,13 @@ def test_one_value_of_an_architecture_leaves_the_others_and_their_comments(here)
     assert differ == [("    bandwidth: 0.05", "    bandwidth: 0.5")]
 
 
+def test_a_mapping_of_free_keys_is_replaced_whole(here):
+    params = here / "params.yaml"
+    params.write_text(params.read_text().replace("template_kwargs: {}", "template_kwargs:\n    a: 1\n    b: 2"))
+    changes = apply_preset(write_preset(here, "extract:\n  template_kwargs:\n    a: 1\n    c: 3\n"))
+    assert changes == [Change("extract", "template_kwargs", {"a": 1, "b": 2}, {"a": 1, "c": 3})]
+
+
 def test_an_unknown_value_of_an_architecture_is_refused(here):
     with pytest.raises(ParamsError, match=r"sae.jumprelu.bandwith is not in params.yaml; did you mean 'bandwidth'"):
         read_preset(write_preset(here, "sae:\n  jumprelu:\n    bandwith: 0.5\n"))

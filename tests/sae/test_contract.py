@@ -9,7 +9,7 @@ from sae_samples import FixedDead, Rows, initialised
 
 from fast_sae.sae.base import SparseAutoencoder, Step
 from fast_sae.sae.checkpoint import load_sae, save_sae
-from fast_sae.sae.functional import aux_k_loss
+from fast_sae.sae.functional import aux_k_loss, normalized_mse, summed_squared_error
 from fast_sae.sae.settings import ARCHITECTURES
 
 FOLDER = Path("src/fast_sae/sae/architectures")
@@ -80,10 +80,18 @@ def test_a_gradient_reaches_every_parameter(sae, x):
         assert bool((parameter.grad != 0).any()), name
 
 
-def test_gradients_agree_with_finite_differences(sae, x):
+@pytest.mark.parametrize(
+    ("changes", "loss"),
+    [({}, normalized_mse), ({"subtract_b_dec": False, "multi_k": 6}, summed_squared_error)],
+    ids=["nmse", "sse, multi-K, x itself"],
+)
+def test_gradients_agree_with_finite_differences(sae, x, changes, loss):
     """Without the auxiliary term, whose detached error a finite difference would differentiate too."""
-    sae.settings = sae.settings.model_copy(update={"aux_coef": 0.0})
-    sae.loss(x, Step(0, ALIVE)).total.backward()
+    sae.settings = sae.settings.model_copy(update={"aux_coef": 0.0} | changes)
+    if sae.coefficient is not None:
+        sae.coefficient.value.fill_(0.3)
+    at_start = Step(0, ALIVE, loss)
+    sae.loss(x, at_start).total.backward()
     generator = torch.Generator().manual_seed(2)
     for name, parameter in sae.named_parameters():
         if name in sae.straight_through:
@@ -92,7 +100,7 @@ def test_gradients_agree_with_finite_differences(sae, x):
         start, losses = parameter.detach().clone(), []
         for step in (1e-6, -1e-6):
             parameter.data = start + step * direction
-            losses.append(sae.loss(x, Step(0, ALIVE)).total.item())
+            losses.append(sae.loss(x, at_start).total.item())
         parameter.data = start
         found = (parameter.grad * direction).sum().item()
         assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(found, rel=1e-5, abs=1e-8), name
@@ -158,6 +166,14 @@ def test_restarted_latents_point_where_they_are_told(sae):
     for name, axis in sae.latent_axis.items():
         others = torch.tensor(kept)
         assert torch.equal(sae.get_parameter(name).index_select(axis, others), before[name].index_select(axis, others))
+
+
+def test_without_subtraction_restarted_latents_still_start_from_b_dec(sae):
+    sae.settings = sae.settings.model_copy(update={"subtract_b_dec": False})
+    index = torch.tensor([3, 7])
+    sae.restart_latents(index, torch.eye(6, dtype=torch.float64)[[0, 5]])
+    at_centre = sae.pre_activations(sae.b_dec[None])[0, index]
+    assert torch.allclose(at_centre, torch.zeros(2, dtype=torch.float64), atol=1e-12)
 
 
 def test_every_parameter_but_b_dec_runs_over_latents(sae):

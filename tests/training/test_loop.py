@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from sae_samples import STEERED, sae_settings
+from sae_samples import PENALTY, STEERED, sae_settings
 from samples import array_source, runtime
 
-from fast_sae.errors import ArtifactError
+from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.sae.settings import ARCHITECTURES
 from fast_sae.training import loop
 from fast_sae.training.centre import CENTRES
@@ -77,7 +77,7 @@ def test_the_best_weights_are_kept_and_training_stops_after_patience(monkeypatch
 
     def scripted(sae, batches):
         weights.append(sae.W_dec.detach().clone())
-        return Validation(next(told), 3.0)
+        return Validation(next(told), 3.0, 1.0, 0.0)
 
     monkeypatch.setattr(loop, "validate", scripted)
     run = trained(epochs=10)
@@ -100,7 +100,7 @@ def test_validation_advances_no_dead_counter(monkeypatch):
         loop.DeadLatentCounter, "observe", lambda self, fired: seen.append(fired) or original(self, fired)
     )
     run = trained(epochs=2)
-    assert len(seen) == run.metrics["steps"] == 2 * 10
+    assert len(seen) == 2 * run.metrics["steps"] == 2 * 2 * 10  # two counters
 
 
 def test_batchtopk_keeps_k_latents_on_validation_after_it_is_saved(tmp_path):
@@ -213,22 +213,41 @@ def test_dead_latents_are_resampled_and_the_metrics_say_how_many():
     assert "resampled_latents" not in left.metrics
     dead, left_dead = (dict(r.history._curves["dead_fraction"]) for r in (run, left))
     assert dead[24] == left_dead[24] > 0
-    assert (dead[25], left_dead[25] > 0) == (0, True)
+    assert dead[25] == left_dead[25]  # who has not fired is told, started anew or not
 
 
 def test_without_the_wanted_l0_the_nearest_weights_are_kept_and_that_is_said(monkeypatch, capsys):
-    told = iter([Validation(0.2, 9.0), Validation(0.5, 5.0), Validation(0.1, 7.0)])
+    told = iter([Validation(0.2, 9.0, 1.0, 0.0), Validation(0.5, 5.0, 1.0, 0.0), Validation(0.1, 7.0, 1.0, 0.0)])
     monkeypatch.setattr(loop, "validate", lambda sae, batches: next(told))
     run = trained({"architecture": "standard"}, epochs=3, patience=1)
     assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (2, 3)
-    assert "L0 on validation is 5, not the sae.K=3 that λ was steered to" in capsys.readouterr().err
+    assert "L0 on validation is 5, not the sae.K=3 that λ was to bring about" in capsys.readouterr().err
 
 
 def test_at_the_wanted_l0_the_least_loss_counts_and_patience_begins(monkeypatch):
-    told = iter([Validation(0.1, 9.0), Validation(0.5, 3.0), Validation(0.4, 3.05), Validation(0.2, 3.5)])
+    """Epochs at another L0 are neither the best nor a reason to stop."""
+    values = [(0.1, 9.0), (0.5, 3.0), (0.2, 3.5), (0.4, 3.01), (0.1, 3.5), (0.6, 3.0)]
+    told = iter([Validation(loss, l0, 1.0, 0.0) for loss, l0 in values])
     monkeypatch.setattr(loop, "validate", lambda sae, batches: next(told))
     run = trained({"architecture": "jumprelu"}, epochs=9, patience=1)
+    assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (4, 6)
+
+
+def test_with_a_fixed_coefficient_the_penalty_counts_once_it_is_warm(monkeypatch):
+    """Of a run of 10 steps an epoch: epoch 1 is not warm; 2 is 0.5 + 0.1 · 9, 3 is 0.6 + 0.1 · 3, 4 is no better."""
+    values = [(0.1, 9.0), (0.5, 9.0), (0.6, 3.0), (0.6, 4.0)]
+    told = iter([Validation(loss, 99.0, 1.0, penalty) for loss, penalty in values])
+    monkeypatch.setattr(loop, "validate", lambda sae, batches: next(told))
+    fixed = PENALTY | {"coefficient": 0.1, "warmup_steps": 15}
+    run = trained({"architecture": "standard", "standard": fixed}, epochs=9, patience=1)
     assert (run.metrics["best_epoch"], run.metrics["epochs"]) == (3, 4)
+    assert run.metrics["validation_loss"] == 0.6
+
+
+def test_a_warm_up_as_long_as_the_run_is_told():
+    fixed = PENALTY | {"coefficient": 0.1, "warmup_steps": 41}
+    with pytest.raises(ParamsError, match="warmup_steps of sae.standard is not below the 40 steps of the run"):
+        trained({"architecture": "standard", "standard": fixed})
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

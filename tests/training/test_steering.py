@@ -29,7 +29,7 @@ def run(architecture, k, unit=1.0, **overrides):
     sae = sae_settings(architecture=architecture, M=48, K=k, **OPTIONS)
     chosen = {"batch_size": 128, "epochs": 25, "patience": 25, "normalise_input": "rms", "dtype": "float32"} | overrides
     chosen |= {"lr": 0.002, "schedule": "cosine", "lr_end": 0.0002}
-    train, validation = (array_source(rows(n, seed) * unit, [n]) for n, seed in ((4000, 1), (1000, 2)))
+    train, validation = (array_source(rows(n, seed) * unit, [n]) for n, seed in ((4000, 1), (6000, 2)))
     return train_sae(sae, settings(**chosen), train, validation, RUNTIME)
 
 
@@ -41,7 +41,7 @@ def test_there_are_architectures_to_steer():
 @pytest.mark.parametrize(("k", "overrides"), [(3, {}), (6, {"loss": "sse", "unit": 300.0})], ids=["K=3", "K=6, sse"])
 def test_l0_lands_within_5_percent_on_rows_it_was_not_steered_on(architecture, k, overrides):
     found = run(architecture, k, **overrides)
-    x = torch.from_numpy(rows(2000, 3) * overrides.get("unit", 1.0))
+    x = torch.from_numpy(rows(6000, 3) * overrides.get("unit", 1.0))
     l0 = (found.sae.encode(x.to(found.sae.b_dec)) > 0).sum().item() / len(x)
     assert l0 == pytest.approx(k, rel=0.05)
     assert found.metrics["validation_loss"] < 0.8
@@ -60,7 +60,7 @@ def test_a_coefficient_that_is_given_stays_and_rises_over_its_warm_up():
     assert [coefficient.at(step).item() for step in range(6)] == pytest.approx([0.125, 0.25, 0.375, 0.5, 0.5, 0.5])
     coefficient.update(torch.tensor(900.0), torch.tensor(1.0), torch.tensor(1.0), lr=0.01)
     assert coefficient.value.item() == 0.5
-    assert coefficient.distance(900.0) == 0.0
+    assert [coefficient.distance(900.0, steps) for steps in (3, 4)] == [1.0, 0.0]
 
 
 def test_a_heavier_coefficient_gives_fewer_latents():

@@ -26,9 +26,11 @@ from fast_sae.errors import ModelError, ParamsError
 from fast_sae.params import PARAMS, Section, load_params, parse_section
 from fast_sae.pipeline.model_files import FoundModel, find_commit, try_model
 from fast_sae.preflight import check, model_width, parse, read_model_config
+from fast_sae.sae.settings import ARCHITECTURES
 
 PRESETS = Path("presets")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SUB_SECTIONS = {f"sae.{name}" for name in ARCHITECTURES}
 _TIMES_WIDTH = re.compile(r"([1-9][0-9]*)x")
 
 
@@ -223,7 +225,7 @@ def _changes_in(section: str, have: Section, values: Mapping[object, object], pa
             guess = f"; did you mean {near[0]!r}?" if near else ""
             raise ParamsError(f"{path}: {section}.{key} is not in {PARAMS}{guess}")
         there = have[key]
-        if isinstance(there, Mapping) and isinstance(value, Mapping) and there and value:
+        if f"{section}.{key}" in _SUB_SECTIONS and isinstance(there, Mapping) and isinstance(value, Mapping) and there:
             yield from _changes_in(f"{section}.{key}", cast(Section, there), cast(Mapping[object, object], value), path)
         elif _differ(there, value):
             yield Change(section, key, there, value)

@@ -1,7 +1,7 @@
 """What every sparse autoencoder is: parameters, encoding, decoding and the terms of its loss.
 
 An architecture is a file in architectures/ with a class `Architecture`, which says how pre-activations become latents.
-The training loop knows it only by `loss`, `after_step` and `finalise`.
+The training loop asks it for its loss and tells it of steps and validation; it never asks which architecture it has.
 """
 
 from abc import ABC, abstractmethod
@@ -73,6 +73,8 @@ class Loss:
     """Latents above 0 in some row of the batch."""
     penalty: Float[Tensor, ""] | None
     """The sparsity penalty without its λ; None if the architecture has none."""
+    coefficient: Float[Tensor, ""] | None
+    """Its λ in this step."""
 
 
 class SparseAutoencoder(nn.Module, ABC):
@@ -122,9 +124,19 @@ class SparseAutoencoder(nn.Module, ABC):
     def finalise(self, validation: Batches) -> None:
         """Set what can only be set on data that training does not fit, such as a threshold; nothing by default."""
 
-    def distance_from_target(self, l0: float) -> float:
-        """Return how far a validation L0 is from the one asked for; 0 where it is near enough, or not asked for."""
-        return self.coefficient.distance(l0) if self.coefficient else 0.0
+    def distance_from_target(self, l0: float, steps: int) -> float:
+        """Return how far this SAE is from the sparsity that it is trained for; 0 if near enough, or if it has its own.
+
+        Args:
+            l0: Mean L0 on validation.
+            steps: Steps taken.
+        """
+        return self.coefficient.distance(l0, steps) if self.coefficient else 0.0
+
+    @property
+    def fixed_coefficient(self) -> float:
+        """The λ that is part of what is minimised; 0 without a penalty, and where λ is steered to an L0 instead."""
+        return 0.0 if self.coefficient is None or self.coefficient.is_steered else self.coefficient.value.item()
 
     def aim(self, l0: float) -> None:
         """Take the L0 that validation has after an epoch, for a penalty that is steered to one; nothing otherwise."""
@@ -164,12 +176,13 @@ class SparseAutoencoder(nn.Module, ABC):
         fired = active.any(0)
         reconstructions = list(self.reconstructions(latents))
         reconstruction = torch.stack([step.reconstruction_loss(r, x) for r in reconstructions]).mean()
-        penalty = self.penalty(pre, latents) if self.coefficient else None
         total = reconstruction + self._auxiliary_terms(pre, x, reconstructions[-1], fired, step)
-        if self.coefficient and penalty is not None:
-            total = total + self.coefficient.at(step.number) * penalty
-        known = None if penalty is None else penalty.detach()
-        return Loss(total, reconstruction.detach(), active.sum() / len(x), fired, known)
+        penalty = coefficient = None
+        if self.coefficient:
+            penalty, coefficient = self.penalty(pre, latents), self.coefficient.at(step.number).clone()
+            total = total + coefficient * penalty
+            penalty = penalty.detach()
+        return Loss(total, reconstruction.detach(), active.sum() / len(x), fired, penalty, coefficient)
 
     def _auxiliary_terms(
         self,
@@ -208,7 +221,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @torch.no_grad()
     def restart_latents(self, index: Int64[Tensor, " latent"], directions: Float[Tensor, "latent d_in"]) -> None:
-        """Give some latents new directions of norm 1, with encoders a fifth as long as the others' on average.
+        """Give some latents new directions of norm 1 from b_dec, with encoders a fifth as long as the others' mean.
 
         Source: Bricken et al. 2023, "Towards Monosemanticity", appendix "Neuron Resampling".
         """
@@ -216,7 +229,7 @@ class SparseAutoencoder(nn.Module, ABC):
         length = self.W_enc[:, others].norm(dim=0).mean() if bool(others.any()) else self.W_enc.new_ones(())
         self.W_dec[index] = directions
         self.W_enc[:, index] = directions.T * (0.2 * length)
-        self.b_enc[index] = 0
+        self.b_enc[index] = 0 if self.settings.subtract_b_dec else -(self.b_dec @ self.W_enc[:, index])
 
     @torch.no_grad()
     def take_raw_rows(self, scale: float) -> None:

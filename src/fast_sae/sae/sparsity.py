@@ -21,9 +21,14 @@ _START = 0.01
 """The first λ makes the penalty this share of the reconstruction loss."""
 _USUAL_LR = 1e-3
 """Learning rate that the three constants below are for: an SAE follows λ in proportion to it, and so must they."""
+_MOST = 100.0
+"""A steered penalty is at most so many times the reconstruction loss: where L0 does not follow, λ must not run away."""
+_FASTEST = 3.0
+"""A learning rate so many times the usual one, or higher, is steered at as if it were this."""
+_SETTLED = 0.2
+"""|log(L0 / aim)| within which what validation sees differently is no lag of a falling L0."""
 _FORGOTTEN = 0.05
 """Weight of a new batch in the running mean of log L0."""
-_FORGOTTEN_AT_MOST = 0.2
 _LEAST = 1e-3
 """L0 over the target below which it counts as this: no latent at all is no infinity."""
 _AHEAD = 60.0
@@ -92,23 +97,25 @@ class SparsityCoefficient(nn.Module):
             reconstruction: The reconstruction loss.
             lr: The step's learning rate.
         """
-        if not self.is_steered:
+        if not self.is_steered or (torch.isnan(self._log_ratio) and penalty <= 0):
             return
         now = (l0 / self.target).clamp(min=_LEAST).log() - self._log_aim
         if torch.isnan(self._log_ratio):
             self._log_ratio.copy_(now)
-            self.value.copy_(_START * reconstruction / penalty.clamp(min=torch.finfo(penalty.dtype).tiny))
+            self.value.copy_(_START * reconstruction / penalty)
             return
-        pace = lr / _USUAL_LR
+        pace = min(lr / _USUAL_LR, _FASTEST)
         before = self._log_ratio.clone()
-        self._log_ratio.lerp_(now.to(before), min(_FORGOTTEN * pace, _FORGOTTEN_AT_MOST))
+        self._log_ratio.lerp_(now.to(before), _FORGOTTEN * pace)
         drift = (self._log_ratio - before) * _AHEAD  # per step / pace, times rate · pace
         self.value.mul_((self._options.steer_rate * (pace * self._log_ratio.clamp(-1, 1) + drift)).exp())
+        if penalty > 0:
+            self.value.clamp_(max=_MOST * float(reconstruction / penalty))
 
     @torch.no_grad()
     def aim(self, l0: float) -> None:
         """Take the L0 that validation has now, and move the aim for training batches halfway to where it reaches K."""
-        if not self.is_steered or torch.isnan(self._log_ratio):
+        if not self.is_steered or not abs(float(self._log_ratio)) < _SETTLED:  # NaN before the first step
             return
         in_training = self._log_aim + self._log_ratio
         gap = math.log(max(l0 / self.target, _LEAST)) - in_training
@@ -116,8 +123,13 @@ class SparsityCoefficient(nn.Module):
         self._log_aim += moved
         self._log_ratio -= moved
 
-    def distance(self, l0: float) -> float:
-        """Return how far a validation L0 is from the target, |log(L0 / target)|; 0 if near enough, or not steered."""
-        if not self.is_steered or abs(l0 / self.target - 1) <= TOLERANCE:
+    def distance(self, l0: float, steps: int) -> float:
+        """Return how far an SAE of this validation L0 is from what it is trained for; 0 if near enough.
+
+        |log(L0 / target)| if λ is steered; if it is fixed, 1 until its warm-up is over.
+        """
+        if not self.is_steered:
+            return float(steps < self._options.warmup_steps)
+        if abs(l0 / self.target - 1) <= TOLERANCE:
             return 0.0
         return abs(math.log(max(l0 / self.target, _LEAST)))

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fast_sae.activations.source import ActivationSource
-from fast_sae.errors import ArtifactError
+from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.progress import progress_bar, say
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
@@ -58,11 +58,9 @@ def train_sae(
     dtype, device, kinds = getattr(torch, settings.dtype), runtime.torch_device(), settings.kind_numbers
     rows = _some(RowBatches(train, kinds, settings.batch_size, dtype, device), settings, "train")
     held_out = _some(RowBatches(validation, kinds, runtime.sae_batch_rows, dtype, device), settings, "validation")
-    sample = rows.sample(settings.init_rows, settings.seed)
-    scale = unit_scale(sample) if settings.normalise_input == "rms" else 1.0
+    b_dec, scale = _start(rows, settings)
     sae = build_sae(train.d_in, sae_settings).to(device, dtype)
     generator = torch.Generator().manual_seed(settings.seed)
-    b_dec = CENTRES[settings.init_b_dec](sample * scale)
     sae.initialise(b_dec, generator, tied=settings.init_encoder == "tied")
     return _Run(sae, settings, replace(rows, scale=scale), replace(held_out, scale=scale)).fit()
 
@@ -75,34 +73,45 @@ class _Run:
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=settings.lr)
-        self.rate = settings.learning_rate(settings.epochs * len(rows))
-        self.dead = DeadLatentCounter(sae.settings.M, settings.dead_after_steps, sae.b_dec.device)
+        total = settings.epochs * len(rows)
+        self.rate = settings.learning_rate(total)
+        if sae.fixed_coefficient and sae.distance_from_target(0.0, total):
+            raise ParamsError(
+                f"params.yaml: warmup_steps of sae.{sae.settings.architecture} is not below the {total} steps of the "
+                "run; lower it or raise train.epochs"
+            )
+        self.dead, self.silent = (  # those to revive, and those to report, which a restart does not make alive
+            DeadLatentCounter(sae.settings.M, settings.dead_after_steps, sae.b_dec.device) for _ in range(2)
+        )
         self.history = History(settings.log_every)
         self.steps = 0
         self.resampled = 0
 
     def fit(self) -> Trained:
         best, best_weights, metrics = (float("inf"), float("inf")), self.sae.state_dict(), {}
-        epoch = best_epoch = 0
+        epoch = waited = 0
         with progress_bar("train", "step", self.settings.epochs * len(self.rows)) as progress:
-            # patience counts only once L0 is what was asked for: before that, a sparser SAE is worse of necessity
-            while epoch < self.settings.epochs and (best[0] > 0 or epoch - best_epoch < self.settings.patience):
+            while epoch < self.settings.epochs and waited < self.settings.patience:
                 self._epoch(epoch, progress)
                 epoch += 1
                 self.sae.finalise(self.validation)
                 found = validate(self.sae, self.validation)
                 self.history.add_point("validation_loss", self.steps, _finite(found.loss, epoch))
                 self.sae.aim(found.l0)
-                reached = (self.sae.distance_from_target(found.l0), found.loss)
+                reached = (self.sae.distance_from_target(found.l0, self.steps), self._objective(found))
                 if reached < best:
-                    best, best_epoch, best_weights = reached, epoch, copy.deepcopy(self.sae.state_dict())
-                    metrics = self._metrics(found)
-                progress.set_postfix(epoch=epoch, best=best_epoch, validation_loss=f"{found.loss:.4f}", refresh=False)
+                    best, waited, best_weights = reached, 0, copy.deepcopy(self.sae.state_dict())
+                    metrics = self._metrics(found) | {"best_epoch": epoch}
+                elif reached[0] == 0:  # an SAE that is not as sparse as asked for yet says nothing of one that is
+                    waited += 1
+                progress.set_postfix(
+                    epoch=epoch, best=metrics["best_epoch"], validation_loss=f"{found.loss:.4f}", refresh=False
+                )
         self.sae.load_state_dict(best_weights)
         self.sae.take_raw_rows(self.rows.scale)
         if best[0] > 0:
             say(_off_target(metrics["validation_l0"], self.sae.settings.K))
-        metrics |= {"epochs": epoch, "best_epoch": best_epoch, "steps": self.steps}
+        metrics |= {"epochs": epoch, "steps": self.steps}
         return Trained(self.sae.eval(), self.history, metrics)
 
     def _epoch(self, epoch: int, progress: tqdm) -> None:
@@ -117,32 +126,39 @@ class _Run:
         settings = self.settings
         loss = take_step(self.sae, x, step, self.optimiser, clip=settings.clip, gradient_bits=settings.gradient_bits)
         self.dead.observe(loss.fired)
+        self.silent.observe(loss.fired)
         self.steps += 1
         self._resample()
         self._record(loss)
 
     def _resample(self) -> None:
-        every = self.settings.resample_every
-        if not every or self.steps % every or not bool(self.dead.dead.any()):
+        every, left = self.settings.resample_every, self.settings.epochs * len(self.rows) - self.steps
+        if not every or self.steps % every or left < self.settings.dead_after_steps or not bool(self.dead.dead.any()):
             return
         seed = self.settings.seed + self.steps
         x = self.rows.sample(self.settings.init_rows, seed)
         generator = torch.Generator().manual_seed(seed)
-        self.resampled += resample(self.sae, self.dead.dead, x, self.optimiser, generator)
-        self.dead.forgive(self.dead.dead)
+        restarted = resample(self.sae, self.dead.dead, x, self.optimiser, generator)
+        self.dead.forgive(restarted)
+        self.resampled += int(restarted.sum())
 
     def _record(self, loss: Loss) -> None:
-        values = {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": self.dead.dead.double().mean()}
-        if self.sae.coefficient:
-            values["sparsity_coefficient"] = self.sae.coefficient.value.clone()
+        values = {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": self.silent.dead.double().mean()}
+        if loss.coefficient is not None:
+            values["sparsity_coefficient"] = loss.coefficient
         self.history.add(self.steps, values)
+
+    def _objective(self, found: Validation) -> float:
+        """Return what weights are chosen by: the validation loss, with the penalty where its λ is fixed."""
+        unit = 1.0 if self.settings.loss == "nmse" else found.variance
+        return found.loss * unit + self.sae.fixed_coefficient * found.penalty
 
     def _metrics(self, found: Validation) -> dict[str, float | int]:
         resampled = {"resampled_latents": self.resampled} if self.settings.resample_every else {}
         return {
             "validation_loss": found.loss,
             "validation_l0": found.l0,
-            "dead_fraction": float(self.dead.dead.double().mean()),
+            "dead_fraction": float(self.silent.dead.double().mean()),
             "dead_window_rows": self.settings.dead_after_steps * self.settings.batch_size,
             **resampled,
         }
@@ -173,6 +189,13 @@ def take_step(
     return loss
 
 
+def _start(rows: RowBatches, settings: TrainSettings) -> tuple[Float[Tensor, " d_in"], float]:
+    """Return the first decoder bias, in scaled rows, and the scale."""
+    sample = rows.sample(settings.init_rows, settings.seed)
+    scale = unit_scale(sample) if settings.normalise_input == "rms" else 1.0
+    return CENTRES[settings.init_b_dec](sample * scale), scale
+
+
 def _some(rows: RowBatches, settings: TrainSettings, split: str) -> RowBatches:
     """Refuse a split without a row to read."""
     if rows.rows == 0:
@@ -182,8 +205,8 @@ def _some(rows: RowBatches, settings: TrainSettings, split: str) -> RowBatches:
 
 def _off_target(l0: float, wanted: int) -> str:
     return (
-        f"L0 on validation is {l0:.3g}, not the sae.K={wanted} that λ was steered to: train longer (train.epochs) or "
-        "steer faster (steer_rate of the architecture)"
+        f"L0 on validation is {l0:.3g}, not the sae.K={wanted} that λ was to bring about: train longer (train.epochs); "
+        "if L0 hardly moves (jumprelu), set train.normalise_input: rms, and a wider bandwidth"
     )
 
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from fast_sae.sae.base import SparseAutoencoder
 
+_CHUNK = 4096
+"""Rows whose latents are in memory at once."""
+
 
 @torch.no_grad()
 def resample(
@@ -19,8 +22,8 @@ def resample(
     x: Float[Tensor, "row d_in"],
     optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
-) -> int:
-    """Start the dead latents anew, and return how many.
+) -> Bool[Tensor, " M"]:
+    """Start the dead latents anew, and return which were.
 
     Args:
         sae: In training.
@@ -31,14 +34,22 @@ def resample(
     """
     away = x - sae.b_dec
     length = away.norm(dim=1, keepdim=True)
-    chance = (sae(x) - x).double().square().sum(1).square().where(length.squeeze(1) > 0, 0).cpu()
+    error = torch.cat([_squared_error(sae, part) for part in x.split(_CHUNK)])
+    chance = error.square().where(length.squeeze(1) > 0, 0).cpu()
     index = dead.nonzero().squeeze(1)[: int((chance > 0).sum())]
+    restarted = torch.zeros_like(dead).index_fill(0, index, True)
     if len(index) == 0:
-        return 0
+        return restarted
     drawn = torch.multinomial(chance, len(index), generator=generator).to(x.device)
     sae.restart_latents(index, away[drawn] / length[drawn])
     for name, parameter in sae.named_parameters():
         if name in sae.latent_axis and (state := optimiser.state.get(parameter)):
             for moment in ("exp_avg", "exp_avg_sq"):
                 state[moment].index_fill_(sae.latent_axis[name], index, 0)
-    return len(index)
+    return restarted
+
+
+def _squared_error(sae: SparseAutoencoder, x: Float[Tensor, "row d_in"]) -> Float[Tensor, " row"]:
+    """‖x̂ − x‖² by the rule of training: that of inference may want a threshold which is not set yet."""
+    latents = sae.activate_in_training(sae.pre_activations(x))
+    return (sae.decode(latents) - x).double().square().sum(1)

@@ -45,7 +45,8 @@ class TrainSettings(Settings):
     epochs: Annotated[int, Field(gt=0)]
     """Passes over the training rows, at most."""
     patience: Annotated[int, Field(gt=0)]
-    """Epochs without a better validation loss after which training ends; the best weights are kept."""
+    """Epochs without a better validation loss after which training ends; the best weights are kept. Where L0 is
+    steered, only epochs at that L0 count."""
     clip: Annotated[float, Field(gt=0)]
     """Largest norm of the gradient."""
     gradient_bits: Annotated[int, Field(ge=4, le=52)] | None
@@ -76,6 +77,10 @@ class TrainSettings(Settings):
         if (self.lr_end is None) != (self.schedule == "constant"):
             wanted = "null" if self.schedule == "constant" else "a number"
             raise ValueError(f"train.lr_end must be {wanted} under train.schedule={self.schedule}, found {self.lr_end}")
+        if self.lr_end == 0 and self.lr_decay_steps:
+            raise ValueError(
+                "train.lr_end is 0, from where nothing is left for train.lr_decay_steps to fall; set one of them"
+            )
         if self.lr_end is not None and self.lr_end > self.lr:
             raise ValueError(f"train.lr_end must not exceed train.lr={self.lr}, found {self.lr_end}")
         return self

@@ -15,6 +15,10 @@ class Validation:
     """Mean over the prefixes of the normalised MSE: ratio of sums over all rows."""
     l0: float
     """Mean number of active latents per row."""
+    variance: float
+    """Mean over rows of the squared distance from their mean, by which `loss` is divided."""
+    penalty: float
+    """Mean sparsity penalty, without λ; 0 if the SAE has none."""
 
 
 @torch.no_grad()
@@ -22,14 +26,17 @@ def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
     """Measure an SAE on all rows."""
     errors = torch.zeros(len(sae.settings.prefixes), dtype=torch.float64)
     total = torch.zeros(sae.d_in, dtype=torch.float64)
-    squares, active = 0.0, 0
+    squares, active, penalty = 0.0, 0, 0.0
     for x in rows:
-        latents = sae.encode(x)
+        pre = sae.pre_activations(x)
+        latents = sae.activate(pre)
+        penalty += len(x) * float(sae.penalty(pre, latents)) if sae.coefficient else 0.0
         for i, reconstruction in enumerate(sae.reconstructions(latents)):
             errors[i] += (reconstruction - x).double().square().sum().cpu()
         centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
         total += centred.sum(0).cpu()
         squares += float(centred.square().sum())
         active += int((latents > 0).sum())
-    variance = squares - float(total.square().sum()) / rows.rows
-    return Validation(float(errors.mean()) / variance, active / rows.rows)
+    n = rows.rows
+    variance = squares - float(total.square().sum()) / n
+    return Validation(float(errors.mean()) / variance, active / n, variance / n, penalty / n)
