@@ -7,9 +7,9 @@ from typing import cast
 import numpy as np
 import torch
 
-from fast_sae.activations.extract import render_examples
 from fast_sae.activations.live.hub import resolve_commit
 from fast_sae.activations.live.model import load_tokenizer
+from fast_sae.activations.rendering import render_examples
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Manifest, file_sha256
 from fast_sae.chat.examples import Example
