@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ from lm_samples import CAUSAL_LMS, random_lm, toy_lm
 from sae_samples import sae_settings
 from samples import MODEL, params, rendered_tokens, runtime, written
 
+from fast_sae.activations.live.identity import folder_sha256
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
-from fast_sae.artifacts import file_sha256, read_manifest, write_manifest
+from fast_sae.artifacts import Manifest, file_sha256, read_manifest, write_manifest
 from fast_sae.chat.examples import Example, Message
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.roles import Role
 from fast_sae.errors import ArtifactError, ModelError
-from fast_sae.evaluation.in_model import report
 from fast_sae.evaluation.in_model.evaluate import draw, evaluate_in_model, require_same_split
 from fast_sae.evaluation.in_model.measure import InModel
 from fast_sae.evaluation.in_model.report import InModelReport
@@ -221,7 +222,8 @@ def test_the_intervals_are_those_of_a_ratio_of_sums_over_the_examples_of_each_re
 
 def test_the_resamples_are_drawn_once_for_all_figures(monkeypatch):
     drawn = []
-    monkeypatch.setattr(report, "resample_counts", lambda *args: drawn.append(args) or resample_counts(*args))
+    draws = "fast_sae.evaluation.in_model.report.resample_counts"
+    monkeypatch.setattr(draws, lambda *args: drawn.append(args) or resample_counts(*args))
     found = InModelReport(measured(), settings())
     found.metrics(), found.tables()
     assert drawn == [(2, 50, 0)]
@@ -340,12 +342,17 @@ def mirror_sae(d_in: int = 96):
     return sae
 
 
-def evaluated(sae=None, n_test: int = 4, model: str = str(MODEL), **overrides: object) -> InModelReport:
+def evaluated(
+    sae=None, n_test: int = 4, model: str = str(MODEL), trained_on: dict | None = None, **overrides: object
+) -> InModelReport:
+    """Evaluate an SAE trained on this very model, if nothing else is said."""
+    trained_on = {"commit": None, "model_sha256": folder_sha256(Path(model))} if trained_on is None else trained_on
     sections = params(**{"model.name": model, "model.files": model})
     return evaluate_in_model(
         sae or mirror_sae(),
         {"validation": chats(2), "test": chats(n_test)},
         settings(**overrides),
+        made=Manifest(Path("models/sae/manifest.json"), "train_sae", {}, {"activations": trained_on}),
         model=parse_section(sections, "model", ModelSettings),
         extract=parse_section(sections, "extract", ExtractSettings),
         kinds=TRAINED,
@@ -408,6 +415,17 @@ def test_an_sae_of_another_split_is_refused(tmp_path, facts):
     same = {"validation_prepared_sha256": file_sha256(tmp_path / "validation.jsonl")}
     write_manifest(tmp_path / "sae", "train_sae", {}, {"activations": same})
     require_same_split(read_manifest(tmp_path / "sae", "train_sae"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "trained_on",
+    [{}, {"commit": None, "model_sha256": "0" * 64}, {"commit": "0" * 40, "model_sha256": None}],
+    ids=["untold", "other files of the same name", "a model on the hub"],
+)
+def test_an_sae_of_another_language_model_is_refused(trained_on):
+    message = r"^models/sae was trained on another state of the language model .*; run: dvc repro train_sae$"
+    with pytest.raises(ArtifactError, match=message):
+        evaluated(trained_on=trained_on)
 
 
 def test_an_sae_of_another_width_is_refused():
