@@ -36,6 +36,7 @@ def main(
         load_sae(sae),
         {"validation": read_prepared(prepared, "validation"), "test": read_prepared(prepared, "test")},
         parse_section(params, "in_model", InModelSettings),
+        made=manifest,
         model=model,
         extract=extract,
         kinds=train.kind_numbers,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from fast_sae.activations.opening import Activations, require_same_examples, require_same_split
+from fast_sae.activations.opening import Activations, require_same_activations, require_same_examples
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.prepared import read_prepared
@@ -46,7 +46,7 @@ def main(
         return Held(split, source, [example.label for example in read_prepared(prepared, split)])
 
     validation, test = held("validation"), held("test")
-    require_same_split(manifest, validation.source.provenance)
+    require_same_activations(manifest, validation.source.provenance)
     report = evaluate_sae(
         load_sae(sae),
         validation,

@@ -35,11 +35,10 @@ def main(
     record = training_record(model, extract, sae_settings, settings)
     used = {"train_sha256": train.provenance.sha256, "validation_sha256": validation.provenance.sha256}
     used["validation_prepared_sha256"] = validation.provenance.prepared_sha256
+    facts = {"activations": {**used, **train.provenance.model}, **round_metrics(trained.metrics)}
     with whole_folder(sae) as folder:
         save_sae(trained.sae, folder)
-        write_manifest(
-            folder, STAGE, record, {"activations": used, **round_metrics(trained.metrics)}, versions=("torch",)
-        )
+        write_manifest(folder, STAGE, record, facts, versions=("torch",))
     write_metrics(metrics, "train", trained.metrics)
     trained.history.write(plots)
 

@@ -167,7 +167,8 @@ def array_source(
 ) -> ArraySource:
     """An in-memory source; see `row_arrays`."""
     return ArraySource(
-        rows_of(row_arrays(activations, lengths, kinds)), Provenance({}, "0" * 64, "1" * 64, shared_prefix)
+        rows_of(row_arrays(activations, lengths, kinds)),
+        Provenance({}, "0" * 64, "1" * 64, shared_prefix, {"commit": None, "model_sha256": "2" * 64}),
     )
 
 

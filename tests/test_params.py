@@ -317,6 +317,8 @@ WRONG = {  # changes, and what the message must name
     "no examples in the model": ({"in_model.examples": 0}, "in_model.examples"),
     "a floor below 0": ({"in_model.ce_floor": -0.1}, "in_model.ce_floor"),
     "no resamples in the model": ({"in_model.bootstrap_resamples": 0}, "in_model.bootstrap_resamples"),
+    "full confidence in the model": ({"in_model.confidence": 1}, "in_model.confidence"),
+    "no confidence in the model": ({"in_model.confidence": 0}, "in_model.confidence"),
     "enabled by a word": ({"in_model.enabled": "yes"}, "in_model.enabled"),
     "no tokens at once": ({"runtime.lm_batch_tokens": 0}, "runtime.lm_batch_tokens"),
     "unknown device": ({"runtime.device": "tpu"}, "runtime.device"),

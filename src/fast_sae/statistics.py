@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 
 _COLUMNS = 512
 """Columns ranked at once, so that the ranks (8 bytes each) need little memory."""
+_SAMPLES = 128
+"""Samples summed up at once, likewise."""
 
 
 class Interval(NamedTuple):
@@ -59,6 +61,21 @@ def resample_counts(clusters: int, resamples: int, seed: int) -> UInt8[np.ndarra
     return counts
 
 
+def resampled_sums(
+    counts: UInt8[np.ndarray, "sample cluster"], sums: Float[np.ndarray, "cluster quantity"]
+) -> Float[np.ndarray, "sample quantity"]:
+    """Sum up over the clusters that each sample holds, as often as it holds them.
+
+    A ratio of two columns is a ratio of sums in each sample. Memory: some samples' counts at a time in float64.
+
+    >>> resampled_sums(np.array([[1, 1], [2, 0]], np.uint8), np.array([[1.0], [5.0]]))
+    array([[6.],
+           [2.]])
+    """
+    parts = [counts[at : at + _SAMPLES].astype(np.float64) @ sums for at in range(0, len(counts), _SAMPLES)]
+    return np.concatenate(parts)
+
+
 def percentile_interval(resampled: Float[np.ndarray, " resample"], confidence: float) -> Interval | None:
     """Cut the same share off both ends of a statistic's resampled values (Efron & Tibshirani 1993, section 13.3).
 
@@ -89,32 +106,3 @@ def resampled_auroc(
     n_positive, n_negative = (counts[:, side].astype(np.float64) for side in (positive, ~positive))
     with np.errstate(invalid="ignore"):
         return ((n_negative @ wins.T) * n_positive).sum(1) / (n_positive.sum(1) * n_negative.sum(1))
-
-
-def bootstrap_ratio(
-    numerators: Float[np.ndarray, " example"],
-    denominators: Float[np.ndarray, " example"],
-    *,
-    resamples: int,
-    seed: int,
-    confidence: float = 0.95,
-) -> Interval | None:
-    """Percentile interval of Σ numerators / Σ denominators when whole examples are drawn anew, with replacement.
-
-    Args:
-        numerators: The sum of each example.
-        denominators: What it is a sum over.
-        resamples: Draws of all examples.
-        seed: Of the draws: the same for each ratio over the same examples, so that they are drawn together.
-        confidence: Share of the draws between the bounds.
-
-    Returns:
-        Both bounds; None where no draw has a denominator other than 0.
-
-    >>> bootstrap_ratio(np.array([1.0, 2.0]), np.array([2.0, 4.0]), resamples=10, seed=0)
-    Interval(low=0.5, high=0.5)
-    """
-    counts = resample_counts(len(numerators), resamples, seed)[1:].astype(np.float64)
-    over, under = counts @ numerators, counts @ denominators
-    some = under != 0
-    return percentile_interval(np.where(some, over / np.where(some, under, 1), np.nan), confidence)

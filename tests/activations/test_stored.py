@@ -37,6 +37,7 @@ def test_a_split_tells_its_width_its_examples_its_kinds_and_where_it_comes_from(
     assert source.provenance.settings == SETTINGS
     assert source.provenance.shared_prefix == 1
     assert len(source.provenance.sha256) == 64
+    assert source.provenance.model == {"commit": None, "model_sha256": "2" * 64}
 
 
 KINDS = (Kind.CONTENT, Kind.END_OF_TURN)

@@ -9,8 +9,9 @@ from annotation_samples import identity_sae, incoming, save_origin, table_extrac
 from chat_samples import chat, text
 from samples import CORPUS, runtime
 
-from fast_sae.activations.extract import extract_activations, make_renderer
+from fast_sae.activations.extract import extract_activations
 from fast_sae.activations.live.model import load_tokenizer
+from fast_sae.activations.rendering import make_renderer
 from fast_sae.activations.settings import activation_record
 from fast_sae.activations.split import open_folder
 from fast_sae.activations.stored.source import StoredActivations

@@ -1,6 +1,8 @@
 """What an SAE costs its language model: computed by hand on a toy, and chat by chat on real families."""
 
 import math
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from lm_samples import CAUSAL_LMS, random_lm, toy_lm
 from sae_samples import sae_settings
 from samples import MODEL, params, rendered_tokens, runtime, written
 
+from fast_sae.activations.live.identity import folder_sha256
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
-from fast_sae.artifacts import file_sha256, read_manifest, write_manifest
+from fast_sae.artifacts import Manifest, file_sha256, read_manifest, write_manifest
 from fast_sae.chat.examples import Example, Message
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.roles import Role
@@ -23,6 +26,7 @@ from fast_sae.evaluation.in_model.sums import QUANTITIES, PredictionSums, cell_o
 from fast_sae.params import parse_section
 from fast_sae.sae.build import build_sae
 from fast_sae.splice.causal_lm import CausalLM
+from fast_sae.statistics import resample_counts
 
 BOT, SCAFFOLD, ROLE, CONTENT, END = Kind
 TRAINED = (int(SCAFFOLD), int(ROLE), int(CONTENT), int(END))
@@ -36,8 +40,8 @@ CHATS = [
 
 
 def settings(**overrides: object) -> InModelSettings:
-    section = {"enabled": True, "examples": None, "ce_floor": 0.0, "bootstrap_resamples": 50, "seed": 0} | overrides
-    return InModelSettings.model_validate(section)
+    section = {"enabled": True, "examples": None, "ce_floor": 0.0, "bootstrap_resamples": 50, "confidence": 0.95}
+    return InModelSettings.model_validate(section | {"seed": 0} | overrides)
 
 
 def in_model(lm: CausalLM, layer: int = 1, *, batch_tokens: int = 8, pad_left: bool = False) -> InModel:
@@ -176,6 +180,55 @@ def test_intervals_hold_the_value_and_repeat():
         assert first[f"{name}_low"] < first[name] < first[f"{name}_high"]
 
 
+def sums_of(clean, sae, zero, tokens=1) -> PredictionSums:
+    """Sums of examples of so many tokens each, with these nats in all; the mean costs what zeros do."""
+    sums, cell = PredictionSums(len(clean)), cell_of(np.array([USER]), np.array([CONTENT]))
+    for i, nats in enumerate(zip(clean, sae, zero, zero, np.zeros(len(clean)), strict=True)):
+        share = np.repeat(np.array(nats, float)[:, None] / tokens, tokens, axis=1)
+        sums.add(np.repeat(i, tokens), np.repeat(cell, tokens), share)
+    return sums
+
+
+def test_without_the_floor_in_every_resample_a_ratio_has_no_interval(tmp_path):
+    """Half of the examples lose nothing by ablation, so that resamples of those alone have next to no denominator."""
+    sums = sums_of([1, 1, 1, 1], [1.5, 1.5, 1.1, 1.1], [3, 3, 1.001, 1.001])
+    found, tables = written(InModelReport(sums, settings(ce_floor=0.1, bootstrap_resamples=200)), tmp_path)
+    assert found["ce_recovered"] == pytest.approx(1 - 1.2 / 4.002, rel=1e-5)
+    assert found["ce_floor_hit"] == 0
+    assert not {"ce_recovered_low", "ce_recovered_high"} & found.keys()
+    assert {"ce_increase_low", "ce_increase_high"} <= found.keys()
+    assert float(tables["by_role"][0]["ce_recovered_mean"]) == found["ce_recovered"]
+    assert tables["by_role"][0]["ce_recovered_mean_low"] == ""
+    lower = InModelReport(sums, settings(ce_floor=0.0005, bootstrap_resamples=200)).metrics()
+    assert lower["ce_recovered_low"] < lower["ce_recovered"] < lower["ce_recovered_high"]
+
+
+def test_the_intervals_are_those_of_a_ratio_of_sums_over_the_examples_of_each_resample():
+    random = np.random.default_rng(0)
+    clean = random.random(12)
+    sae, zero = clean + random.random(12), clean + 1 + random.random(12)
+    found = InModelReport(
+        sums_of(clean, sae, zero, tokens=2), settings(bootstrap_resamples=60, confidence=0.8)
+    ).metrics()
+    recovered, increase = [], []
+    for counts in resample_counts(12, 60, seed=0)[1:]:
+        taken = np.repeat(np.arange(12), counts)
+        recovered.append((zero - sae)[taken].sum() / (zero - clean)[taken].sum())
+        increase.append((sae - clean)[taken].sum() / (2 * len(taken)))
+    for name, values in (("ce_recovered", recovered), ("ce_increase", increase)):
+        bounds = [found[f"{name}_low"], found[f"{name}_high"]]
+        assert bounds == pytest.approx(np.quantile(values, [0.1, 0.9]), abs=2e-9), name
+
+
+def test_the_resamples_are_drawn_once_for_all_figures(monkeypatch):
+    drawn = []
+    draws = "fast_sae.evaluation.in_model.report.resample_counts"
+    monkeypatch.setattr(draws, lambda *args: drawn.append(args) or resample_counts(*args))
+    found = InModelReport(measured(), settings())
+    found.metrics(), found.tables()
+    assert drawn == [(2, 50, 0)]
+
+
 def test_sums_over_two_parts_add_up_to_those_of_the_whole():
     random = np.random.default_rng(0)
     example, role, kind = random.integers(0, 4, 50), random.integers(0, 5, 50), random.integers(0, 5, 50)
@@ -184,7 +237,7 @@ def test_sums_over_two_parts_add_up_to_those_of_the_whole():
     whole.add(example, cell_of(role, kind), nats)
     for part, at in zip(parts, (slice(20), slice(20, None)), strict=True):
         part.add(example[at], cell_of(role, kind)[at], nats[:, at])
-    parts[0] += parts[1]
+    parts[0].merge(parts[1])
     np.testing.assert_array_equal(parts[0].tokens, whole.tokens)
     np.testing.assert_allclose(parts[0].nats, whole.nats, rtol=1e-14)
     assert whole.tokens.sum() == 50
@@ -245,6 +298,26 @@ def test_half_precision_logits_are_normalised_in_float32():
     assert sums.nats[0].sum() == pytest.approx(float(expected), rel=1e-5)
 
 
+class Watched(CausalLM):
+    """Counts the logits of earlier passes that are still there when the next pass begins."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.passes, self.alive = [], []
+
+    def logits(self, batch):
+        self.alive.append(sum(found() is not None for found in self.passes))
+        found = super().logits(batch)
+        self.passes.append(weakref.ref(found))
+        return found
+
+
+def test_the_logits_of_two_passes_are_in_memory_and_never_of_three():
+    lm = Watched(toy_lm(TABLE))
+    measured(in_model(lm, batch_tokens=4))
+    assert lm.alive == [0, 1, 1, 1] * 2
+
+
 def test_a_loss_that_is_no_number_is_told():
     lm = CausalLM(toy_lm([[0.0, math.inf, 0.0], *TABLE[1:]]))
     with pytest.raises(ModelError, match=r"NaN or infinite; use another model\.dtype"):
@@ -269,12 +342,17 @@ def mirror_sae(d_in: int = 96):
     return sae
 
 
-def evaluated(sae=None, n_test: int = 4, model: str = str(MODEL), **overrides: object) -> InModelReport:
+def evaluated(
+    sae=None, n_test: int = 4, model: str = str(MODEL), trained_on: dict | None = None, **overrides: object
+) -> InModelReport:
+    """Evaluate an SAE trained on this very model, if nothing else is said."""
+    trained_on = {"commit": None, "model_sha256": folder_sha256(Path(model))} if trained_on is None else trained_on
     sections = params(**{"model.name": model, "model.files": model})
     return evaluate_in_model(
         sae or mirror_sae(),
         {"validation": chats(2), "test": chats(n_test)},
         settings(**overrides),
+        made=Manifest(Path("models/sae/manifest.json"), "train_sae", {}, {"activations": trained_on}),
         model=parse_section(sections, "model", ModelSettings),
         extract=parse_section(sections, "extract", ExtractSettings),
         kinds=TRAINED,
@@ -337,6 +415,17 @@ def test_an_sae_of_another_split_is_refused(tmp_path, facts):
     same = {"validation_prepared_sha256": file_sha256(tmp_path / "validation.jsonl")}
     write_manifest(tmp_path / "sae", "train_sae", {}, {"activations": same})
     require_same_split(read_manifest(tmp_path / "sae", "train_sae"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "trained_on",
+    [{}, {"commit": None, "model_sha256": "0" * 64}, {"commit": "0" * 40, "model_sha256": None}],
+    ids=["untold", "other files of the same name", "a model on the hub"],
+)
+def test_an_sae_of_another_language_model_is_refused(trained_on):
+    message = r"^models/sae was trained on another state of the language model .*; run: dvc repro train_sae$"
+    with pytest.raises(ArtifactError, match=message):
+        evaluated(trained_on=trained_on)
 
 
 def test_an_sae_of_another_width_is_refused():

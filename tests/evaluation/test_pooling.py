@@ -75,6 +75,22 @@ def test_max_pooling_knows_both_ends_of_each_dimension(borders, merged):
     assert found.mean.tolist() == [[2, 0], [0, 5], [1, 4]]
 
 
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("rows", [1, 7, 100, 1000])
+def test_where_batches_end_changes_no_digit_of_a_mean(rows, merged):
+    random = np.random.default_rng(0)
+    example, examples = np.repeat([0, 1], [700, 300]), np.array([0, 1])
+    features = (random.normal(size=(1000, 5)) + 30).astype(np.float16).astype(np.float32)
+    found = Pooled(examples, 5, "mean")
+    for at in range(0, 1000, rows):
+        into = Pooled(examples, 5, "mean") if merged else found
+        into.add(example[at : at + rows], features[at : at + rows])
+        if merged:
+            found.merge(into)
+    expected = [features[example == i].mean(0, dtype=np.float64).astype(np.float32).tolist() for i in (0, 1)]
+    assert found.result().tolist() == expected
+
+
 def test_mean_pooling_needs_one_end_alone():
     found = pools(["a", "b", "c"], label_pooling="mean")
     assert found.dimensions.tolist() == found.mean.tolist() == [[2, 0], [0, 5], [1, 4]]

@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,6 +214,20 @@ def test_merged_sums_equal_the_sums_of_the_whole_whatever_the_cut(borders):
         np.testing.assert_array_equal(getattr(merged.sums, name), getattr(whole.sums, name))
     for kinds in (EVERY_KIND, CONTENT, tuple(int(kind) for kind in SPECIAL_KINDS)):
         assert merged.measure(population(kinds)) == whole.measure(population(kinds))
+
+
+def test_measuring_takes_the_memory_of_a_few_cells_and_not_of_all():
+    cells, width, resamples = N_CELLS, 256, 400
+    kind, shared, outlier = np.unravel_index(np.arange(cells), (len(Kind), 2, 2))
+    x = np.random.default_rng(0).normal(size=(cells, width))
+    flags = {"shared": shared == 1, "outlier": outlier == 1}
+    sums = summed(x, x * 0.9, example=np.arange(cells), kind=kind, **flags, resamples=resamples)
+    tracemalloc.start()
+    found = sums.measure(population(tuple(int(kind) for kind in EVERY_KIND)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.rows == cells
+    assert peak < 4 * 8 * resamples * width
 
 
 def test_sums_of_other_resamples_or_another_centre_are_not_merged():

@@ -1,30 +1,27 @@
 """FAST extraction, whole: render, plan, compute shard by shard, describe, and put in place."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from fast_sae.activations.live.extractor import Extractor
 from fast_sae.activations.live.identity import identify
 from fast_sae.activations.live.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.plan import Plan, measure_speed
+from fast_sae.activations.rendering import render_examples
 from fast_sae.activations.scratch import open_scratch
 from fast_sae.activations.settings import STAGE, ExtractSettings, ModelSettings, activation_record
 from fast_sae.activations.shard_writer import VERSIONS, RenderedSplit, write_manifests, write_split
 from fast_sae.artifacts import Json, file_sha256
 from fast_sae.chat.examples import Example
 from fast_sae.chat.prepared import split_path
-from fast_sae.chat.render import Rendered, Renderer, shared_prefix
+from fast_sae.chat.render import Rendered, shared_prefix
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ModelError
-from fast_sae.progress import say, with_progress
+from fast_sae.progress import say
 from fast_sae.runtime import RuntimeSettings
-
-_NAMED = 20  # examples named in one error
 
 
 def extract_activations(
@@ -95,36 +92,6 @@ def _inputs(prepared: Path, model: ModelSettings) -> list[Path]:
     room = Path(__file__).parent
     folders = [prepared, room, room.parent / "chat", *([Path(model.name)] if model.is_local else [])]
     return [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-
-
-def make_renderer(tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings) -> Renderer:
-    """Make the renderer that the settings describe."""
-    return Renderer(
-        tokenizer,
-        use_template=settings.template == "chat",
-        template_kwargs=settings.template_kwargs,
-        template_date=date.fromisoformat(settings.template_date),
-        max_length=settings.max_length,
-    )
-
-
-def render_examples(
-    examples: Mapping[Split, Sequence[Example]], tokenizer: PreTrainedTokenizerBase, settings: ExtractSettings
-) -> dict[Split, list[Rendered]]:
-    """Turn the examples of every split into tokens."""
-    renderer = make_renderer(tokenizer, settings)
-    refused: list[str] = []
-    rendered: dict[Split, list[Rendered]] = {split: [] for split in examples}
-    for split, part in examples.items():
-        for example in with_progress(part, f"render {split}", "example"):
-            try:
-                rendered[split].append(renderer.render(example))
-            except ModelError as error:
-                refused.append(str(error))
-    if refused:
-        more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
-        raise ModelError(f"{len(refused)} examples cannot be rendered: {'; '.join(refused[:_NAMED])}{more}")
-    return rendered
 
 
 def _facts(model: TruncatedModel, settings: ExtractSettings) -> Json:

@@ -65,7 +65,7 @@ def require_same_examples(provenance: Provenance, prepared: Path, split: Split) 
         raise ArtifactError(f"the {split} activations are not those of {prepared}; run: dvc repro {STAGE}")
 
 
-def require_same_split(sae: Manifest, validation: Provenance) -> None:
+def require_same_activations(sae: Manifest, validation: Provenance) -> None:
     """Refuse an SAE trained on other activations: its training rows could be among the test rows of these."""
     used = cast(dict[str, object], sae.facts["activations"])
     if used.get("validation_sha256") != validation.sha256:

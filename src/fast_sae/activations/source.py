@@ -48,6 +48,8 @@ class Provenance:
     shared_prefix: int
     """Leading positions whose whole prefix is the same in all examples; 0 if the model is not causal or the examples
     were not fed alone."""
+    model: Json
+    """Which state of the language model: its `commit` on the hub or the `model_sha256` of its files, the other null."""
 
 
 @runtime_checkable

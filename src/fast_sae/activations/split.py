@@ -76,7 +76,8 @@ def open_folder(activations: Path, layer: int, split: str, expected: Json) -> Sp
     except ValidationError as error:
         lacking = error.errors()[0]["loc"][0]
         raise ArtifactError(f"{manifest.path} does not tell {lacking!r}; run: dvc repro {STAGE}") from None
-    provenance = Provenance(manifest.settings, manifest.sha256, facts.prepared_sha256, facts.shared_prefix)
+    model = {"commit": facts.commit, "model_sha256": facts.model_sha256}
+    provenance = Provenance(manifest.settings, manifest.sha256, facts.prepared_sha256, facts.shared_prefix, model)
     shards = [_open_shard(folder / shard.file, shard.rows, facts) for shard in facts.shards]
     return SplitFolder(folder, provenance, facts, shards)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fast_sae.activations.extract import make_renderer
 from fast_sae.activations.live.hub import resolve_commit
 from fast_sae.activations.live.model import load_tokenizer
+from fast_sae.activations.rendering import make_renderer
 from fast_sae.activations.shard_writer import VERSIONS
 from fast_sae.annotation.annotator import Annotator, require_latents
 from fast_sae.annotation.folder import BAD_LINES, Format, open_tables, own_folder, require_free

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int64, Integer
+from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 
 from fast_sae.evaluation.settings import EvaluateSettings
@@ -14,14 +14,18 @@ Pooling = Literal["max", "mean"]
 
 
 class Pooled:
-    """The largest or mean value of each feature over the rows of each of some examples; 4 bytes each."""
+    """The largest or mean value of each feature over the rows of each of some examples.
+
+    Each takes 4 bytes; the sums behind means take 8, since float32 would round them wherever a batch ends.
+    """
 
     def __init__(self, examples: Int64[np.ndarray, " pooled"], n_features: int, pooling: Pooling) -> None:
         """Pool the given examples, whose indices rise."""
         self.examples = examples
         self._maximum = pooling == "max"
-        self._values = np.full((len(examples), n_features), -np.inf if self._maximum else 0, np.float32)
-        self._rows = np.zeros((len(examples), 1), np.float32)
+        start, dtype = (-np.inf, np.float32) if self._maximum else (0, np.float64)
+        self._values = np.full((len(examples), n_features), start, dtype)
+        self._rows = np.zeros((len(examples), 1), np.int64)
 
     def add(self, example: Integer[np.ndarray, " row"], features: Float[np.ndarray, "row feature"]) -> None:
         """Take some rows in the order of their examples; an example's rows may come in several calls."""
@@ -31,7 +35,8 @@ class Pooled:
         examples, starts, counts = np.unique(example[wanted], return_index=True, return_counts=True)
         place = np.searchsorted(self.examples, examples)
         combine = np.maximum if self._maximum else np.add
-        self._values[place] = combine(self._values[place], combine.reduceat(features[wanted], starts, axis=0))
+        pooled = combine.reduceat(features[wanted].astype(self._values.dtype), starts, axis=0)
+        self._values[place] = combine(self._values[place], pooled)
         self._rows[place, 0] += counts
 
     def merge(self, other: "Pooled") -> None:
@@ -40,10 +45,10 @@ class Pooled:
         (np.maximum if self._maximum else np.add)(self._values, other._values, out=self._values)
         self._rows += other._rows
 
-    def result(self) -> Float[np.ndarray, "pooled feature"]:
+    def result(self) -> Float32[np.ndarray, "pooled feature"]:
         """Return the pooled features; 0 for an example without rows."""
         values = self._values if self._maximum else self._values / np.maximum(self._rows, 1)
-        return np.where(self._rows > 0, values, np.float32(0))
+        return np.where(self._rows > 0, values.astype(np.float32), np.float32(0))
 
 
 class Pools:

@@ -3,7 +3,7 @@
 The sums are kept by cell, and once more for each resample of the examples: a resample counts an example's rows as often
 as it holds the example. So FVU is one ratio of sums in every resample, around the resample's own mean, and no sums per
 example of the width d_in are kept: 100,000 examples of width 4,096 would need 3 GB for each cell; 1,000 resamples need
-33 MB. All sums are float64, and those of two parts of a data set add up.
+33 MB for each cell that occurs. All sums are float64, and those of two parts of a data set add up.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from fast_sae.evaluation.cells import N_CELLS, only_outliers
-from fast_sae.statistics import Interval, percentile_interval
+from fast_sae.statistics import Interval, percentile_interval, resampled_sums
 
 _ROUNDING = 1e-10
 """Share of the sum of squares below which a variance is rounding: rows that are all equal have none."""
@@ -40,7 +40,7 @@ class ReconstructionSums:
         self._centred = _ERRORS + n_prefixes
         self.rows = np.zeros((counts.shape[1], N_CELLS), np.int64)
         self.squared_error = np.zeros((counts.shape[1], N_CELLS))
-        self.sums = np.zeros((len(counts), N_CELLS, self._centred + len(centre)))
+        self.sums = np.zeros((N_CELLS, len(counts), self._centred + len(centre)))  # untouched cells take no memory
 
     def add(
         self,
@@ -67,7 +67,7 @@ class ReconstructionSums:
             x = centred[here].astype(np.float64)
             scalars = (np.ones(len(x)), active[here], np.square(x).sum(1), *squared_error[:, here])
             by_example = np.add.reduceat(np.column_stack([*scalars, x]), starts, axis=0)
-            self.sums[:, c] += self.counts[:, examples].astype(np.float64) @ by_example
+            self.sums[c] += resampled_sums(self.counts[:, examples], by_example)
 
     def merge(self, other: "ReconstructionSums") -> None:
         """Add the sums of another part of the same examples."""
@@ -75,13 +75,14 @@ class ReconstructionSums:
         assert np.array_equal(self.centre, other.centre)
         self.rows += other.rows
         self.squared_error += other.squared_error
-        self.sums += other.sums
+        for cell in np.flatnonzero(other.rows.any(0)):
+            self.sums[cell] += other.sums[cell]
 
     def measure(self, cells: Bool[np.ndarray, " cell"], confidence: float) -> "Reconstruction | None":
         """Return the metrics of one population, with intervals; None if it has no row."""
         if not self.rows[:, cells].any():
             return None
-        sums, d_in = self.sums[:, cells].sum(1), len(self.centre)
+        sums, d_in = self._total(cells), len(self.centre)
         rows, active, squares = sums[:, :_ERRORS].T
         errors, centred = sums[:, _ERRORS : self._centred].T, sums[:, self._centred :]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -105,18 +106,28 @@ class ReconstructionSums:
 
     def spread(self, cells: Bool[np.ndarray, " cell"]) -> "Spread":
         """Return how the rows of one population lie around their mean."""
-        sums, out = self.sums[0, cells].sum(0), self.sums[0, only_outliers(cells)].sum(0)
+        sums, out = self.sums[cells, 0].sum(0), self.sums[only_outliers(cells), 0].sum(0)
         rows, offset = sums[_ROWS], sums[self._centred :] / sums[_ROWS]
         variance = float(_variance(*(part[None] for part in (rows, sums[_SQUARES], sums[self._centred :])))[0])
         deviation = out[_SQUARES] - 2 * out[self._centred :] @ offset + out[_ROWS] * offset @ offset
         mean = float(np.linalg.norm(self.centre + offset))
         return Spread(mean, variance / float(rows), int(out[_ROWS]), float(deviation) / variance)
 
+    def _total(self, cells: Bool[np.ndarray, " cell"]) -> Float[np.ndarray, "sample sum"]:
+        """Add up the sums of some cells, one after the other: a copy of them all would take many times the memory."""
+        total = np.zeros_like(self.sums[0])
+        for cell in np.flatnonzero(cells & self.rows.any(0)):
+            total += self.sums[cell]
+        return total
+
     def _macro(self, cells: Bool[np.ndarray, " cell"]) -> Float[np.ndarray, " sample"]:
         rows = self.rows[:, cells].sum(1)
         present = rows > 0
-        counts = self.counts[:, present].astype(np.float64)
-        return counts @ (self.squared_error[:, cells].sum(1)[present] / rows[present]) / counts.sum(1)
+        of_example = self.squared_error[:, cells].sum(1)[present] / rows[present]
+        errors, examples = resampled_sums(
+            self.counts[:, present], np.stack([of_example, np.ones_like(of_example)], 1)
+        ).T
+        return errors / examples
 
 
 def _variance(

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from fast_sae.artifacts import write_metrics, write_table
 from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.evaluation.cells import named_populations, without_outliers
+from fast_sae.evaluation.figures import Figures, with_bounds
 from fast_sae.evaluation.firing import (
     L0_PERCENTILES,
     dead_fraction,
@@ -29,9 +30,8 @@ from fast_sae.evaluation.labels import LabelScores
 from fast_sae.evaluation.measure import Measured
 from fast_sae.evaluation.reconstruction import Reconstruction
 from fast_sae.evaluation.sinks import sink_row, sink_warning
-from fast_sae.statistics import Interval, percentile_interval
+from fast_sae.statistics import percentile_interval
 
-Figures = dict[str, float | int | None]
 _SHOWN = {"latent": "label_auroc", "dimension": "label_auroc_dimension", "probe": "label_auroc_probe"}
 """The metric of each way to tell a label."""
 _LABEL_COLUMNS = [
@@ -154,7 +154,7 @@ class Report:
         figures: Figures = {}
         for method, name in _SHOWN.items() if self.labels.labels else ():
             means = self.labels.means(method)
-            figures |= _with_bounds(name, float(means[0]), percentile_interval(means[1:], self.confidence))
+            figures |= with_bounds(name, float(means[0]), percentile_interval(means[1:], self.confidence))
         return figures
 
     def _label_lines(self) -> list[tuple]:
@@ -186,12 +186,7 @@ def _headline(name: str, found: Reconstruction | None, figure: str) -> Figures:
 def _bounded(figure: str, found: Reconstruction) -> Figures:
     """Return a figure with its interval; FVU is that of the whole SAE."""
     value = found.fvu[-1] if figure == "fvu" else getattr(found, figure)
-    return _with_bounds(figure, value, found.intervals.get(figure))
-
-
-def _with_bounds(name: str, value: float | None, interval: Interval | None) -> Figures:
-    low, high = interval if interval and value is not None else (None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+    return with_bounds(figure, value, found.intervals.get(figure))
 
 
 def _log2(mse: float) -> float | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fast_sae.activations.extract import make_renderer
 from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.activations.plan import Plan
+from fast_sae.activations.rendering import make_renderer
 from fast_sae.chat.examples import Example
 from fast_sae.chat.gather import gather_examples
 from fast_sae.chat.render import Rendered

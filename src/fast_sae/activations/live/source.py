@@ -45,8 +45,7 @@ class LiveModel:
         Raises:
             ArtifactError: if another model than this one is the split's.
         """
-        facts = folder.facts
-        if {"commit": facts.commit, "model_sha256": facts.model_sha256} != self.identity:
+        if folder.provenance.model != self.identity:
             raise ArtifactError(f"{folder.path} is of another state of the model than now; run: dvc repro {STAGE}")
         return LiveActivations(folder, self.extractor.settings.block_of(split), self.extractor, self.buffer_tokens)
 

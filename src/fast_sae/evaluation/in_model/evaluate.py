@@ -7,11 +7,11 @@ from typing import cast
 import numpy as np
 import torch
 
-from fast_sae.activations.extract import render_examples
-from fast_sae.activations.live.hub import resolve_commit
+from fast_sae.activations.live.identity import identify
 from fast_sae.activations.live.model import load_tokenizer
+from fast_sae.activations.rendering import render_examples
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
-from fast_sae.artifacts import Manifest, file_sha256
+from fast_sae.artifacts import Json, Manifest, file_sha256
 from fast_sae.chat.examples import Example
 from fast_sae.chat.prepared import split_path
 from fast_sae.chat.render import Rendered
@@ -32,6 +32,7 @@ def evaluate_in_model(
     examples: Mapping[Split, Sequence[Example]],
     settings: InModelSettings,
     *,
+    made: Manifest,
     model: ModelSettings,
     extract: ExtractSettings,
     kinds: tuple[int, ...],
@@ -44,6 +45,7 @@ def evaluate_in_model(
         sae: As loaded.
         examples: Those of validation and test.
         settings: The `in_model` section; if it is not enabled, nothing is loaded and the report is empty.
+        made: The SAE's manifest, which tells the language model that it was trained on.
         model: The `model` section.
         extract: The `extract` section, which says how examples are rendered.
         kinds: Kinds of tokens the SAE was trained on: where it is put in.
@@ -52,12 +54,14 @@ def evaluate_in_model(
 
     Raises:
         ModelError: if the model does not predict the next token.
-        ArtifactError: if the SAE is not as wide as the model.
+        ArtifactError: if the SAE was trained on another model, or is not as wide as this one.
     """
     if not settings.enabled:
         say("in_model.enabled is false: no language model is run, and the metrics hold no more than counts of 0")
         return InModelReport(PredictionSums(0), settings)
-    commit, device = resolve_commit(model), runtime.torch_device()
+    identity, device = identify(model), runtime.torch_device()
+    require_same_model(made, identity)
+    commit = identity["commit"]
     tokenizer = load_tokenizer(model, commit)
     drawn: dict[Split, list[Example]] = {split: draw(part, settings) for split, part in examples.items()}
     rendered = render_examples(drawn, tokenizer, extract)
@@ -76,10 +80,24 @@ def require_same_split(sae: Manifest, prepared: Path) -> None:
         sae: Its manifest.
         prepared: data/prepared.
     """
-    used = cast(dict[str, object], sae.facts["activations"])
+    used = cast(Json, sae.facts["activations"])
     if used.get("validation_prepared_sha256") != file_sha256(split_path(prepared, "validation")):
         raise ArtifactError(
             f"{sae.path.parent} was trained on another split than that of {prepared}; run: dvc repro {sae.stage}"
+        )
+
+
+def require_same_model(sae: Manifest, identity: Json) -> None:
+    """Refuse an SAE trained on another language model, or on another state of it, under the same name.
+
+    Args:
+        sae: Its manifest.
+        identity: What `identify` tells of the model.
+    """
+    used = cast(Json, sae.facts["activations"])
+    if {name: used.get(name) for name in identity} != identity:
+        raise ArtifactError(
+            f"{sae.path.parent} was trained on another state of the language model than now; run: dvc repro {sae.stage}"
         )
 
 

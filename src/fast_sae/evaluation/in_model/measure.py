@@ -108,6 +108,7 @@ class InModel:
             nats[name] = at.cross_entropy(spliced)
             if name == "ce_sae":
                 nats["kl"] = at.divergence(clean, spliced)
+            del spliced  # before the next ones come: logits are the largest tensors here
         return torch.stack([nats[name] for name in QUANTITIES]).double().cpu().numpy()
 
 

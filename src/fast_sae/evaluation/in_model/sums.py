@@ -56,8 +56,7 @@ class PredictionSums:
         for sums, values in zip(self.nats, nats, strict=True):
             np.add.at(sums, (example, cell), values)
 
-    def __iadd__(self, other: "PredictionSums") -> "PredictionSums":
-        """Take what another pass has summed over other tokens of the same examples."""
+    def merge(self, other: "PredictionSums") -> None:
+        """Add the sums over other tokens of the same examples."""
         self.tokens += other.tokens
         self.nats += other.nats
-        return self
