@@ -138,9 +138,9 @@ class Report:
             f"\n\nMatched: every run within {TOLERANCE:.0%} of the target, and the two means within {TOLERANCE:.0%} of "
             "each other, over all rows. Where they are not, no difference is called a win. Where they are, a win "
             f"counts only if it survives what the gap, log(mean L0 of {first} / mean L0 of {second}) over the "
-            "measure's own rows, could explain: where the better one has the higher L0, the interval is shifted by |gap| × "
-            f"{ELASTICITY:g} × the mean of the other (a log2 by |gap| × {ELASTICITY:g} / ln 2), and must still exclude "
-            f"0. {ELASTICITY:g} is twice the largest |d log FVU / d log L0| measured on the default's SAE, 0.49."
+            "measure's own rows, could explain: where the better one has the higher L0, the interval is shifted by "
+            f"|gap| × {ELASTICITY:g} × the mean of the other (a log2 by |gap| × {ELASTICITY:g} / ln 2), and must still "
+            f"exclude 0. {ELASTICITY:g} is twice the largest |d log FVU / d log L0| measured on the default SAE, 0.49."
         )
 
     def _cell(self, cell: Cell) -> Iterator[str]:
