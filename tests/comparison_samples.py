@@ -22,12 +22,14 @@ def plan(seeds: tuple[int, ...] = (1, 2, 3), **control_of: str | None) -> Plan:
     )
 
 
-def results(planned: Plan, values: dict[tuple[str, str], dict[str, list[float]]]) -> list[Result]:
+def results(
+    planned: Plan, values: dict[tuple[str, str], dict[str, list[float]]], *, held_out: bool = True
+) -> list[Result]:
     """One result per run: by model and packing the metrics by name, a value per seed; L0 is 8 unless given."""
     made = []
     for run in runs(planned, "made"):
         at = planned.seeds.index(run.seed)
         metrics = {name: float(of_seed[at]) for name, of_seed in values[run.model, run.packing].items()}
         decoder = np.eye(4)[: 3 if run.packing == "FAST" else 4]
-        made.append(Result(run, {"evaluate.l0": 8.0} | metrics, 8.0, decoder))
+        made.append(Result(run, {"evaluate.l0": 8.0} | metrics, 8.0, decoder, held_out=held_out))
     return made

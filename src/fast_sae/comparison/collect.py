@@ -1,5 +1,6 @@
 """What experiments hold: metrics from git, SAEs and activations from DVC's cache."""
 
+import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from dvc.api import DVCFileSystem
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from fast_sae.activations.settings import STAGE as EXTRACT
 from fast_sae.activations.split import open_folder
@@ -18,7 +19,7 @@ from fast_sae.annotation.origin import Origin, read_origin
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.splits import Split
 from fast_sae.comparison.experiments import git, known_experiments
-from fast_sae.comparison.measures import with_derived
+from fast_sae.comparison.measures import FROM_TABLE, with_derived
 from fast_sae.comparison.plan import Run
 from fast_sae.comparison.stability import MOST, firing_latents, match_decoders
 from fast_sae.errors import UserError
@@ -26,6 +27,7 @@ from fast_sae.progress import with_progress
 
 _SPLITS: tuple[Split, ...] = ("test", "validation")
 """Where to look whether a latent fires: in the first one that is stored."""
+_BY_KIND = "metrics/plots/evaluate_sae/by_kind.csv"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Result:
     """sae.K: the L0 that it was to have."""
     decoder: Float[np.ndarray, "alive d_in"] | None
     """Decoder rows of the latents that fire; None if there are too many of them to match."""
+    held_out: bool
+    """Whether held-out activations are stored, on which to see what fires; if not, the decoder is of all latents."""
 
 
 def collect(runs: Sequence[Run], commit: str) -> list[Result]:
@@ -62,6 +66,15 @@ def read_metrics(revision: str) -> dict[str, float]:
     return {f"{name}.{key}": float(value) for name, values in sections for key, value in values.items()}
 
 
+def read_varying(revision: str) -> dict[str, float]:
+    """Read the scores without constant rows from the table by kind of token; nothing where it has no such line."""
+    if not git("ls-tree", "--name-only", revision, _BY_KIND):
+        return {}
+    lines = {line["kind"]: line for line in csv.DictReader(git("show", f"{revision}:{_BY_KIND}").splitlines())}
+    cells = {name: lines.get(kind, {}).get(column) for (kind, column), name in FROM_TABLE.items()}
+    return {name: float(cell) for name, cell in cells.items() if cell}
+
+
 def seed_pairs(results: Sequence[Result]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield each pair of seeds of runs that differ in nothing else, and the stability of the two."""
     for a, b in combinations(results, 2):
@@ -76,14 +89,16 @@ def _read(run: Run, revision: str) -> Result:
         sae = Path(folder) / "sae"
         files.get("models/sae", str(sae), recursive=True)
         origin = read_origin(sae)
-        decoder = _alive(files, origin, Path(folder)) if origin.sae.settings.M <= MOST else None
-    return Result(run, with_derived(read_metrics(revision)), origin.sae.settings.K, decoder)
+        rows = origin.sae.W_dec.detach().numpy()
+        alive = _alive(files, origin, Path(folder)) if len(rows) <= MOST else None
+    decoder = None if len(rows) > MOST else rows if alive is None else rows[alive]
+    metrics = with_derived(read_metrics(revision) | read_varying(revision))
+    return Result(run, metrics, origin.sae.settings.K, decoder, alive is not None)
 
 
-def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Float[np.ndarray, "alive d_in"]:
-    """Return the decoder rows of the latents that fire on held-out tokens; of all, if none of those are stored."""
+def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Bool[np.ndarray, " M"] | None:
+    """Tell which latents fire on held-out tokens; None if no activations of those are stored."""
     sae = origin.sae
-    rows = sae.W_dec.detach().numpy()
     for split in _SPLITS:
         path = f"data/activations/layer_{sae.settings.layer}/{split}"
         if files.exists(path):
@@ -91,5 +106,5 @@ def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Float[np.ndarr
             made = read_manifest(folder / path, EXTRACT).settings  # in one experiment, they are the SAE's
             held = open_folder(folder / "data/activations", sae.settings.layer, split, made)
             if held.facts.stored:
-                return rows[firing_latents(sae, StoredActivations(held), origin.kinds)]
-    return rows
+                return firing_latents(sae, StoredActivations(held), origin.kinds)
+    return None

@@ -27,6 +27,15 @@ class Interval:
             return 0
         return (self.low > 0) - (self.high < 0)
 
+    def __str__(self) -> str:
+        """Say the mean and the ends.
+
+        >>> str(Interval(0.5, 0.25, 0.75, 3))
+        '0.5 [0.25, 0.75]'
+        """
+        ends = "" if self.low is None else f" [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.mean:.4g}{ends}"
+
 
 def t_interval(values: Sequence[float]) -> Interval:
     """Return the mean and Student's interval: m ± t s / √n, s with n − 1, t for n − 1 degrees of freedom.

@@ -1,15 +1,18 @@
 """The report of a plan, in Markdown; every sentence follows from the numbers, or is the plan's own."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fast_sae.comparison.collect import Result
-from fast_sae.comparison.intervals import LEVEL, Interval, t_interval
-from fast_sae.comparison.measures import MEASURES, ROWS
+from fast_sae.comparison.control import told_by_control
+from fast_sae.comparison.intervals import LEVEL, t_interval
+from fast_sae.comparison.measures import HEADLINE, MEASURES, ROWS, WITHOUT
 from fast_sae.comparison.plan import Plan
 from fast_sae.comparison.stability import SHARED
-from fast_sae.comparison.verdict import TOLERANCE, Cell, Comparison, Verdict
+from fast_sae.comparison.verdict import ELASTICITY, TOLERANCE, Cell, Comparison, Verdict
+
+_WON = (Verdict.FIRST, Verdict.SECOND)
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Report:
             Verdict.FIRST: f"{first} is better",
             Verdict.SECOND: f"{second} is better",
             Verdict.OPEN: "nothing can be said",
-            Verdict.EQUAL: "no difference",
             Verdict.UNMATCHED: "L0 is not matched",
+            Verdict.EQUAL: "no difference",
         }
 
     def _verdicts(self) -> str:
@@ -84,69 +87,80 @@ class Report:
 
     def _sentences(self) -> Iterator[str]:
         first, second = self.plan.packings
-        everywhere, nowhere = [], []
-        for measure in MEASURES:
-            found = [c.verdict for cell in self.cells for c in cell.comparisons if c.measure == measure]
-            if found and all(verdict == Verdict.FIRST for verdict in found):
-                everywhere.append(measure.title)
-            elif found and Verdict.FIRST not in found:
-                nowhere.append(measure.title)
-        yield f"{first} is better with every model and architecture in: {', '.join(everywhere) or 'nothing'}."
-        yield f"{first} is better with none of them in: {', '.join(nowhere) or 'nothing'}."
+        for verdict, words in self._words.items():
+            where = self._where(verdict)
+            if where or verdict != Verdict.EQUAL:
+                yield f"{_capital(words) if verdict not in _WON else words} in: {where or 'nothing'}."
         for name, model in self.plan.models.items():
             if model.control_of is not None:
-                yield self._control(name, model.control_of)
-        judged = [c for cell in self.cells for c in cell.comparisons if c.difference.n > 1]
+                yield from told_by_control(self.cells, list(self.plan.packings), name, model.control_of)
+        judged = [c for cell in self.cells for c in cell.comparisons if _counts(c)]
         count = Counter(c.verdict for c in judged)
         yield (
-            f"Of {len(judged)} differences {count[Verdict.FIRST]} speak for {first} and {count[Verdict.SECOND]} for "
-            f"{second}. Were there none at all, about {(1 - LEVEL) * len(judged):.1f} intervals would miss 0 by chance."
+            f"Of {len(judged)} differences at matched L0 {count[Verdict.FIRST]} speak for {first} and "
+            f"{count[Verdict.SECOND]} for {second}. Were there none at all, at most about "
+            f"{(1 - LEVEL) * len(judged):.1f} would by chance. Neither logarithms, which say again what their errors "
+            "say, nor stability, nor values that are equal run by run are counted."
         )
 
-    def _control(self, control: str, of: str) -> str:
-        """Say what becomes on the control of what the first packing wins on its model."""
-        first, second = self.plan.packings
-        there = {(c.architecture, c.measure): c.verdict for c in self._of(control)}
-        won = [c for c in self._of(of) if c.verdict == Verdict.FIRST]
-        if not won:
-            return f"{first} wins nothing on {of}, so that its control {control} has nothing to explain."
-        after = [(c, there.get((c.architecture, c.measure))) for c in won]
-        kept = [c for c, verdict in after if verdict == Verdict.FIRST]
-        turned = [c for c, verdict in after if verdict == Verdict.SECOND]
-        told = (
-            f"Of the {len(won)} differences that {first} wins on {of}, it wins {len(kept)} on the control {control} "
-            f"too, and loses {len(turned)} to {second} there."
-        )
-        gone = ", ".join(f"{c.measure.title} ({c.architecture})" for c in won if c not in kept)
-        return f"{told} The tuning of {of}, and not {first}, may be what wins: {gone}." if gone else told
-
-    def _of(self, model: str) -> list[Comparison]:
-        return [c for cell in self.cells if cell.model == model for c in cell.comparisons]
+    def _where(self, verdict: Verdict) -> str:
+        """Name the measures that have a verdict, first those without constant rows, each with where it has it."""
+        found: list[str] = []
+        for measure in HEADLINE:
+            all_of_it = [c for cell in self.cells for c in cell.comparisons if c.measure == measure]
+            here = [f"{c.model}, {c.architecture}" for c in all_of_it if c.verdict == verdict]
+            if here:
+                found.append(f"{measure.title} ({'everywhere' if len(here) == len(self.cells) else '; '.join(here)})")
+        return ", ".join(found)
 
     def _sparsities(self) -> str:
         rows = []
         for cell in self.cells:
             s = cell.sparsity
-            means = [_told(t_interval(list(values.values()))) for values in (s.first, s.second)]
-            match = "yes" if s.matched else "**no**"
             rows.append(
-                [cell.model, cell.architecture, f"{s.target:g}", *means, f"{s.furthest:.1%}", f"{s.apart:.1%}", match]
+                [
+                    cell.model,
+                    cell.architecture,
+                    f"{s.target:g}",
+                    *_means(s.first, s.second),
+                    f"{s.furthest:.1%}",
+                    f"{s.apart:.1%}",
+                    f"{s.gap:+.4f}",
+                    *(_means(*s.varying) if s.varying else ["–", "–"]),
+                    "–" if s.varying_gap is None else f"{s.varying_gap:+.4f}",
+                    "yes" if s.matched else "**no**",
+                ]
             )
         first, second = self.plan.packings
-        head = ["model", "architecture", "target", first, second, "furthest run from target", "means apart", "matched"]
+        head = ["model", "architecture", "target", first, second, "furthest run from target", "means apart", "gap"]
+        head += [f"{packing} {WITHOUT}" for packing in (first, second)] + [f"gap {WITHOUT}", "matched"]
         return _table(head, rows) + (
             f"\n\nMatched: every run within {TOLERANCE:.0%} of the target, and the two means within {TOLERANCE:.0%} of "
-            "each other. Where they are not, no difference is called a win."
+            "each other, over all rows. Where they are not, no difference is called a win. Where they are, a win "
+            f"counts only if it survives what the gap, log(mean L0 of {first} / mean L0 of {second}) over the "
+            "measure's own rows, could explain: where the better one has the higher L0, the interval is shifted by "
+            f"|gap| × {ELASTICITY:g} × the mean of the other (a log2 by |gap| × {ELASTICITY:g} / ln 2), and must still "
+            f"exclude 0. {ELASTICITY:g} is twice the largest |d log FVU / d log L0| measured on the default SAE, 0.49."
         )
 
     def _cell(self, cell: Cell) -> Iterator[str]:
         first, second = self.plan.packings
         rows = [
-            [c.measure.title, *_row(c), c.measure.better, self._words[c.verdict], c.measure.told]
+            [
+                c.measure.title,
+                *_means(c.first, c.second),
+                str(c.difference),
+                c.measure.better,
+                self._said(c),
+                c.measure.told,
+            ]
             for c in cell.comparisons
         ]
         yield f"## {cell.model}, {cell.architecture}" + ("" if cell.sparsity.matched else ": L0 not matched")
         yield _table(["", first, second, f"{first} − {second}", "better is", "verdict", "what it is"], rows)
+
+    def _said(self, c: Comparison) -> str:
+        return self._words[c.verdict] + (": the L0 gap could explain it" if c.explained_by_l0 else "")
 
     def _limits(self) -> Iterator[str]:
         for name, model in self.plan.models.items():
@@ -159,11 +173,28 @@ class Report:
             "changes the first weights and the order of the rows, neither the data nor the language model: of another "
             "corpus or model they say nothing. Differences are paired by seed."
         )
-        if any(c.measure.key.startswith("stability") for cell in self.cells for c in cell.comparisons):
+        yield (
+            "Constant rows are those of tokens whose whole prefix is the same in all chats, as the template's first: "
+            "the language model gives the same activations there each time, and an SAE trained on whole chats has been "
+            "trained on these very rows, so that figures with them partly measure memory. Sentences name the measures "
+            f"{WITHOUT} first."
+        )
+        if any(c.measure.of_seed_pairs for cell in self.cells for c in cell.comparisons):
             yield (
-                "Stability is of pairs of seeds, and each seed stands in several pairs: its intervals are too narrow. "
-                "Decoders are matched one to one, over latents that fire (Paulo & Belrose 2025, "
-                f"arXiv:2501.16615); a cosine of {SHARED} or more counts as shared."
+                "Stability has numbers and no verdict: it is of pairs of seeds, pairs share seeds, and so its "
+                "intervals are far too narrow. Decoders are matched one to one, over latents that fire (Paulo & "
+                f"Belrose 2025, arXiv:2501.16615); a cosine of {SHARED} or more counts as shared."
+            )
+        if all_latents := sorted(
+            {
+                f"{r.run.model}, {r.run.packing}, {r.run.architecture}"
+                for r in self.results
+                if r.decoder is not None and not r.held_out
+            }
+        ):
+            yield (
+                "No held-out activations were stored, and stability counts all latents, those that never fire too, of: "
+                f"{'; '.join(all_latents)}."
             )
         yield "Measures overlap: MSE, FVU and their variants are of one squared error, and no independent evidence."
         if lacking := [
@@ -172,18 +203,21 @@ class Report:
             yield f"Not measured in these runs: {', '.join(lacking)}."
 
 
-def _row(c: Comparison) -> list[str]:
-    return [_told(t_interval(list(values.values()))) for values in (c.first, c.second)] + [_told(c.difference)]
+def _counts(c: Comparison) -> bool:
+    return (
+        c.matched
+        and c.difference.n > 1
+        and not (c.measure.logarithm or c.measure.of_seed_pairs)
+        and c.verdict != Verdict.EQUAL
+    )
 
 
-def _told(interval: Interval) -> str:
-    """Say a mean and its interval.
+def _means(first: Mapping[str, float], second: Mapping[str, float]) -> list[str]:
+    return [str(t_interval(list(values.values()))) for values in (first, second)]
 
-    >>> _told(Interval(0.5, 0.25, 0.75, 3))
-    '0.5 [0.25, 0.75]'
-    """
-    ends = "" if interval.low is None else f" [{interval.low:.4g}, {interval.high:.4g}]"
-    return f"{interval.mean:.4g}{ends}"
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _titles(comparisons: "Iterator[Comparison]") -> str:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fast_sae.comparison.collect import Result
-from fast_sae.comparison.measures import L0, MEASURES
+from fast_sae.comparison.measures import L0, MEASURES, VARYING_L0
 
 
 def run_table(results: Sequence[Result]) -> pd.DataFrame:
     """Return a row per run: what it is, the name of its experiment, its L0 and every measure of a single run."""
-    columns = [m.key for m in MEASURES if any(m.key in result.metrics for result in results)]
+    possible = [VARYING_L0, *(measure.key for measure in MEASURES)]
+    columns = [key for key in possible if any(key in result.metrics for result in results)]
     return pd.DataFrame(
         {
             "model": result.run.model,
