@@ -14,8 +14,9 @@ repro: $(VENV)/.run  ## set up, then run the pipeline: everything that is not up
 paper: $(VENV)/.run  ## set up, then compare FAST with block training: reports/fast_vs_block.md
 	python src/fast_vs_block.py
 
-test: $(VENV)/.dev   ## set up, then run the tests
-	python -m pytest -q
+test: export OMP_NUM_THREADS := 1
+test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core
+	python -m pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.dev  ## format, lint, types, import layers
 	ruff format --check .
