@@ -11,7 +11,8 @@ from samples import ROOT, model_config
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.params import load_params
 from fast_sae.pipeline import preset
-from fast_sae.pipeline.preset import Change, list_presets, read_preset, write_values
+from fast_sae.pipeline.preset import list_presets, read_preset
+from fast_sae.pipeline.values import Change, write_values
 from fast_sae.preflight import parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

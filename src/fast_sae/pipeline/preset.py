@@ -17,14 +17,12 @@ from itertools import count
 from pathlib import Path
 from typing import cast
 
-import yaml
-from dvc.utils.serialize import dumps_yaml
-
 from fast_sae.activations.settings import HUB_MODEL, ModelSettings
 from fast_sae.artifacts import whole_file
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.params import PARAMS, Section, load_params, parse_section
 from fast_sae.pipeline.model_files import FoundModel, find_commit, try_model
+from fast_sae.pipeline.values import Change, write_values
 from fast_sae.preflight import check, model_width, parse, read_model_config
 from fast_sae.sae.settings import ARCHITECTURES
 
@@ -32,25 +30,6 @@ PRESETS = Path("presets")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SUB_SECTIONS = {f"sae.{name}" for name in ARCHITECTURES}
 _TIMES_WIDTH = re.compile(r"([1-9][0-9]*)x")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One value that a preset changes."""
-
-    section: str
-    """The section, or a sub-section such as sae.jumprelu."""
-    key: str
-    old: object
-    new: object
-
-    def line(self) -> str:
-        """Say what changes.
-
-        >>> Change("sae", "K", 8, None).line()
-        'sae.K: 8 → null'
-        """
-        return f"{self.section}.{self.key}: {_told(self.old)} → {_told(self.new)}"
 
 
 @dataclass(frozen=True)
@@ -155,20 +134,6 @@ def list_presets(presets: Path = PRESETS) -> list[str]:
     return sorted(path.stem for path in presets.glob("*.yaml"))
 
 
-def write_values(text: str, changes: list[Change]) -> str:
-    """Put new values into the text of params.yaml and leave the rest of it alone.
-
-    Raises:
-        ParamsError: if a key cannot be found in the text.
-
-    >>> write_values("a:\\n  b: 1  # one\\n  c:\\n  - 2\\n  # three\\n", [Change("a", "c", [2], None)])
-    'a:\\n  b: 1  # one\\n  c:\\n  # three\\n'
-    """
-    for change in changes:
-        text = _put(text, change)
-    return text
-
-
 def _require_says(content: bytes, wanted: Section) -> None:
     """Read what would be written, and refuse it if it does not say what it should."""
     with tempfile.TemporaryDirectory() as folder:
@@ -266,40 +231,3 @@ def _pinned(before: Section, changes: list[Change]) -> list[Change]:
     old = cast(Section, before["model"])["revision"]
     others = [change for change in changes if (change.section, change.key) != ("model", "revision")]
     return others if old == commit else [*others, Change("model", "revision", old, commit)]
-
-
-def _put(text: str, change: Change) -> str:
-    """Replace one value in the text, from the colon behind its key to its last character."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    section = root
-    for name in change.section.split("."):
-        section = _value(section, name)
-    for key, value in section.value if isinstance(section, yaml.MappingNode) else ():
-        if key.value == change.key:
-            start = text.index(":", key.end_mark.index) + 1
-            return text[:start] + _written(change, key.start_mark.column) + text[max(start, _end(value)) :]
-    raise ParamsError(f"{PARAMS}: {change.section}.{change.key} cannot be found")
-
-
-def _value(mapping: yaml.Node | None, key: str) -> yaml.Node | None:
-    pairs = mapping.value if isinstance(mapping, yaml.MappingNode) else ()
-    return next((value for name, value in pairs if name.value == key), None)
-
-
-def _end(node: yaml.Node) -> int:
-    """Find where a value ends; a block's own mark stands behind the comments that follow it."""
-    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        return _end(last[1] if isinstance(last, tuple) else last)
-    return node.end_mark.index
-
-
-def _written(change: Change, column: int) -> str:
-    """Write a value as DVC does, in block style, behind a key at this column."""
-    block = dumps_yaml({change.section: {change.key: change.new}}).rstrip("\n").split("\n")[1:]
-    first = block[0].removeprefix(f"  {change.key}:").rstrip()
-    return "\n".join([first, *(" " * column + line[2:] for line in block[1:])])
-
-
-def _told(value: object) -> str:
-    return "null" if value is None else str(value)
