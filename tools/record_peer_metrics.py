@@ -5,7 +5,8 @@
     /tmp/peers/bin/python tools/record_peer_metrics.py      # writes tests/recorded/peer_metrics.json
 
 Their own evaluation functions run, on their own SAEs, in float64. SAELens' asks a language model for activations; here
-a stand-in hands it the recorded ones, in batches of prompts.
+a stand-in hands it the recorded ones, in batches of prompts. Its losses within the model come from a small random
+HookedTransformer, whose logits are recorded as its function sees them; nothing is downloaded.
 """
 
 import json
@@ -16,11 +17,19 @@ import torch
 from dictionary_learning.evaluation import evaluate  # pyright: ignore[reportMissingImports]
 from dictionary_learning.trainers.top_k import AutoEncoderTopK  # pyright: ignore[reportMissingImports]
 from sae_lens import TopKSAE, TopKSAEConfig  # pyright: ignore[reportMissingImports]
-from sae_lens.evals import get_sparsity_and_variance_metrics  # pyright: ignore[reportMissingImports]
+from sae_lens.evals import (  # pyright: ignore[reportMissingImports]
+    get_downstream_reconstruction_metrics,
+    get_sparsity_and_variance_metrics,
+)
 from sae_lens.training.activation_scaler import ActivationScaler  # pyright: ignore[reportMissingImports]
+from transformer_lens import HookedTransformer, HookedTransformerConfig  # pyright: ignore[reportMissingImports]
 
+PACKAGES = ("sae-lens", "dictionary-learning", "torch", "transformer-lens")
 D_IN, M, K, PROMPTS, LENGTH, BATCHES = 5, 9, 3, 4, 6, 2
 HOOK = "blocks.0.hook_resid_post"
+LM = {"n_layers": 2, "d_model": 8, "n_heads": 2, "d_head": 4, "d_mlp": 16, "n_ctx": 6, "d_vocab": 11, "act_fn": "relu"}
+SEQUENCES, IGNORED = 3, 0
+"""Token IGNORED opens every sequence of the language model, and stands nowhere else."""
 
 
 class StandIn:
@@ -39,16 +48,44 @@ class StandIn:
         return None, {HOOK: next(self._batches)}
 
 
-def saelens(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, object]:
-    """Run SAELens' evaluation."""
-    config = TopKSAEConfig(d_in=D_IN, d_sae=M, k=K, dtype="float64", device="cpu", apply_b_dec_to_input=True)
+class Listener:
+    """A HookedTransformer and activation store that keeps the logits of each pass."""
+
+    def __init__(self, lm: HookedTransformer, token_ids: torch.Tensor) -> None:
+        """Take the model, and the only batch of tokens."""
+        self._lm, self._token_ids, self.logits = lm, token_ids, []
+
+    def get_batch_tokens(self, _: int) -> torch.Tensor:
+        """Return all tokens."""
+        return self._token_ids
+
+    def __call__(self, *args: object, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the model as it is."""
+        return self.run_with_hooks(*args, **options)
+
+    def run_with_hooks(self, *args: object, **options: object) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the model."""
+        logits, loss = self._lm.run_with_hooks(*args, **options)
+        self.logits.append(logits)
+        return logits, loss
+
+
+def topk_sae(weights: dict[str, torch.Tensor], k: int) -> TopKSAE:
+    """Build SAELens' SAE."""
+    d_in, d_sae = weights["W_enc"].shape
+    config = TopKSAEConfig(d_in=d_in, d_sae=d_sae, k=k, dtype="float64", device="cpu", apply_b_dec_to_input=True)
     config.metadata.hook_name = HOOK
     sae = TopKSAE(config)
     sae.load_state_dict(weights)
+    return sae
+
+
+def saelens(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, object]:
+    """Run SAELens' evaluation."""
     model = StandIn(x)
     wanted = dict.fromkeys(("sparsity_metrics", "variance_metrics", "featurewise_density_statistics"), True)
     metrics, by_feature = get_sparsity_and_variance_metrics(
-        sae,
+        topk_sae(weights, K),
         model,
         model,
         ActivationScaler(),
@@ -82,8 +119,60 @@ def centred(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> dict[str, torc
     return weights | moved
 
 
+def speak(lm: HookedTransformer, generator: torch.Generator) -> torch.Tensor:
+    """Let the model draw sequences, so that it predicts them better than an ablated one."""
+    token_ids = torch.full((SEQUENCES, 1), IGNORED)
+    while token_ids.shape[1] < LM["n_ctx"]:
+        p = lm(token_ids)[:, -1].softmax(-1)
+        token_ids = torch.cat([token_ids, p.multinomial(1, generator=generator)], 1)
+    return token_ids
+
+
+def small_models(generator: torch.Generator) -> tuple[HookedTransformer, TopKSAE]:
+    """Draw a language model, and an SAE that reconstructs most of an activation."""
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    lm = HookedTransformer(HookedTransformerConfig(**LM, dtype=torch.float64, device="cpu", seed=0))
+    for parameter in lm.parameters():
+        parameter.add_(0.1 * draw(*parameter.shape))  # a fresh model has no biases
+    lm.W_U.mul_(4)  # and hardly prefers a token
+    lm.b_U[IGNORED] = -30
+    directions = torch.linalg.qr(draw(8, 8)).Q
+    W_dec = torch.cat([directions, -directions])
+    return lm, topk_sae({"W_enc": W_dec.T, "b_enc": 0.1 * draw(16), "W_dec": W_dec, "b_dec": 0.1 * draw(8)}, k=4)
+
+
+@torch.no_grad()
+def in_model() -> dict[str, object]:
+    """Run SAELens' losses with its SAE at all positions, and again with a token ignored; float64."""
+    generator = torch.Generator().manual_seed(0)
+    lm, sae = small_models(generator)
+    token_ids, cases = speak(lm, generator), {}
+    for name, ignored in {"all positions": [], "first token ignored": [IGNORED]}.items():
+        lens = Listener(lm, token_ids)
+        metrics = get_downstream_reconstruction_metrics(
+            sae,
+            lens,
+            lens,
+            ActivationScaler(),
+            compute_kl=False,
+            compute_ce_loss=True,
+            n_batches=1,
+            eval_batch_size_prompts=SEQUENCES,
+            ignore_tokens=ignored,
+        )
+        logits = dict(zip(("clean", "sae", "zero"), (part.tolist() for part in lens.logits), strict=True))
+        cases[name] = {"sae_lens": metrics, "logits": logits}
+    kept = (token_ids != IGNORED)[..., None]
+    zeros = lm.run_with_hooks(token_ids, fwd_hooks=[(HOOK, lambda x, hook: x.where(~kept, 0))])
+    cases["first token ignored"]["logits"]["zero_where_sae"] = zeros.tolist()
+    return {"token_ids": token_ids.tolist(), "cases": cases}
+
+
 def main(path: Path = Path("tests/recorded/peer_metrics.json")) -> None:
-    """Record both packages on the same rows and weights, and again with a mean residual of 0."""
+    """Record both packages on the same rows and weights, again with a mean residual of 0, and losses in a model."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -104,8 +193,9 @@ def main(path: Path = Path("tests/recorded/peer_metrics.json")) -> None:
             "sae_lens": saelens(x, weights),
             "dictionary_learning": dictionary_learning(x, weights),
         }
-    versions = {package: version(package).split("+")[0] for package in ("sae-lens", "dictionary-learning", "torch")}
+    versions = {package: version(package).split("+")[0] for package in PACKAGES}
     content = {"versions": versions, "k": K, "lengths": [LENGTH] * PROMPTS, "x": x.tolist(), "cases": cases}
+    content["in_model"] = in_model()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
