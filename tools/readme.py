@@ -53,6 +53,7 @@ OTHERS = {
     "models/tiny-instruct-packed/recipe/dvc.yaml": "how that was tuned: another DVC repository of its own",
     "experiments/fast_vs_block.yaml": "the plan of make paper: models, packings, architectures, seeds",
     "models/HUB_MODEL/config.json": "what model.files points at where the model comes from the hub",
+    "reports/fast_vs_block.md": "what `make paper` found: FAST against blocks, at matched L0, with a control",
     "docs/metrics.md": "what each metric means",
     "docs/paper.md": "what FAST claims, in its units; its settings here; what in ours differs, and why",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
