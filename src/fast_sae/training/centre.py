@@ -29,7 +29,7 @@ def geometric_median(x: Float[Tensor, "row d_in"]) -> Float[Tensor, " d_in"]:
     Weiszfeld's iteration, y ← Σ xᵢ/‖xᵢ − y‖ / Σ 1/‖xᵢ − y‖, with the guard of Vardi & Zhang 2000 (PNAS 97, eq. 2.6):
     rows that lie at y itself divide by 0 there, and are taken as a pull of 1 each towards y instead.
 
-    >>> geometric_median(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [9.0, 0.0]]))
+    >>> geometric_median(torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])).round(decimals=6)
     tensor([0., 0.], dtype=torch.float64)
     """
     y = x.double().mean(0)
