@@ -61,7 +61,7 @@ OTHERS = {
     "tools/cognitive_actions/domains.yaml": "topics, people and scenes of each domain",
     "tools/cognitive_actions/frames.yaml": "triggers, feelings, beginnings and styles",
     "tests/recorded/hypothesaes_2_0_1.json": "one training step of HypotheSAEs in eight settings",
-    "tests/recorded/peer_metrics.json": "what SAELens and dictionary_learning measure on the same rows",
+    "tests/recorded/peer_metrics.json": "what SAELens and dictionary_learning measure on the same rows and logits",
 }
 
 
