@@ -16,6 +16,7 @@ from fast_sae.chat.settings import DataSettings
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.settings import EvaluateSettings
+from fast_sae.features.settings import FeaturesSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.settings import SAESettings
@@ -29,6 +30,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "in_model": InModelSettings,
+    "features": FeaturesSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -44,6 +46,7 @@ class Parsed:
     train: TrainSettings
     evaluate: EvaluateSettings
     in_model: InModelSettings
+    features: FeaturesSettings
     runtime: RuntimeSettings
 
 
