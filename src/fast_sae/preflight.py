@@ -17,6 +17,7 @@ from fast_sae.errors import ModelError, ParamsError
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.features.settings import FeaturesSettings
+from fast_sae.interpretation.settings import InterpretSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.settings import SAESettings
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "evaluate": EvaluateSettings,
     "in_model": InModelSettings,
     "features": FeaturesSettings,
+    "interpret": InterpretSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -47,6 +49,7 @@ class Parsed:
     evaluate: EvaluateSettings
     in_model: InModelSettings
     features: FeaturesSettings
+    interpret: InterpretSettings
     runtime: RuntimeSettings
 
 
