@@ -12,7 +12,6 @@ from fast_sae.activations.source import ActivationSource, Rows, Tokens
 from fast_sae.features.tables import stored_number
 from fast_sae.sae.base import SparseAutoencoder
 
-
 _NONE = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
