@@ -68,7 +68,7 @@ class Sample:
 
 
 def trained_tokens(one: Shown) -> Iterable[int]:
-    """Return the tokens on which the latent might fire: all but begin-of-text, which SAEs are not trained on by default."""
+    """Return the tokens that may fire: all but begin-of-text, which an SAE is not trained on by default."""
     return (i for i, kind in enumerate(one.window.kinds) if kind != Kind.BEGIN_OF_TEXT)
 
 
