@@ -59,8 +59,8 @@ class InterpretReport:
             **self._mean("f1_over_other", "f1", "chosen", "other"),
             **self._mean("f1_over_constant", "f1", "chosen", "constant"),
             **self._mean("balanced_accuracy", "balanced_accuracy", "chosen"),
-            **self._mean("correlation", "correlation", "chosen"),
             **self._mean("fuzzing_balanced_accuracy", "fuzzing_balanced_accuracy", "chosen"),
+            **self._mean("fuzzing_over_other", "fuzzing_balanced_accuracy", "chosen", "other"),
             **self._rated(),
         }
 

@@ -8,11 +8,12 @@ Two tests, both one-sided and exact:
                                   strongest on the item, which has the share pᵢ of the tokens of window i. One token of
                                   each window is looked at, since those next to each other are not independent.
 
-All tests of a latent are corrected together by the step-up procedure of Benjamini & Hochberg (1995).
+All tests of a latent, whatever the evidence, are corrected together by the step-up procedure of Benjamini & Hochberg
+(1995): a latent that goes with nothing is given some pattern with a probability of at most `LEVEL`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -38,24 +39,17 @@ class Tested:
     evidence: Evidence
     item: str
     p: float
-    """Corrected for all that was tested of the latent."""
+    """Of one test; from `significant_items`, corrected for all that was tested of the latent."""
     holds: Bool[np.ndarray, " window"]
     """Which windows have it."""
 
 
 def significant_items(sample: Sample, evidence: Iterable[Evidence]) -> list[Tested]:
     """Test all items of the kinds of evidence allowed, and return those significant at `LEVEL` after correction."""
-    if not sample.fires.any():
-        return []
     tested = [one for kind in sorted(evidence) for one in _tested(sample, kind)]
-    if not tested:
-        return []
-    adjusted = false_discovery_control([one.p for one in tested], method="bh")
-    return [
-        Tested(one.evidence, one.item, float(p), one.holds)
-        for one, p in zip(tested, adjusted, strict=True)
-        if p <= LEVEL
-    ]
+    adjusted = false_discovery_control([one.p for one in tested], method="bh") if tested else []
+    corrected = [replace(one, p=float(p)) for one, p in zip(tested, adjusted, strict=True)]
+    return [one for one in corrected if one.p <= LEVEL]
 
 
 def fisher(both: Sequence[int], item: Sequence[int], firing: int, windows: int) -> list[float]:
@@ -77,7 +71,7 @@ def at_least(hits: int, chances: Sequence[float]) -> float:
 
 
 def _tested(sample: Sample, evidence: Evidence) -> list[Tested]:
-    if evidence in OF_TOKENS and not sample.tells_tokens:
+    if not sample.fires.any() or (evidence in OF_TOKENS and not sample.tells_tokens):
         return []
     items = sample.items(evidence)
     holds: dict[str, Bool[np.ndarray, " window"]] = {}
