@@ -11,6 +11,7 @@ from fast_sae.features.store import FeatureStore
 from fast_sae.interpretation.interpret import interpret
 from fast_sae.interpretation.settings import InterpretSettings, interpret_record
 from fast_sae.params import load_params, parse_section
+from fast_sae.progress import say
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 
@@ -35,6 +36,8 @@ def main(
     with open_backend(settings, interpretations / "replies.jsonl") as backend:
         report = interpret(store, settings, backend)
     report.write(interpretations, metrics, plots)
+    if line := report.warning():
+        say(line)
     facts = {"features_sha256": store.manifest.sha256, "latents": list(report.named)}
     write_manifest(interpretations, "interpret_sae", interpret_record(record, settings), facts)
 

@@ -69,8 +69,7 @@ class InterpretReport:
         compared = [*((who, None) for who in (*WHO, "constant")), *(("chosen", baseline) for baseline in BASELINES)]
         means = [
             {
-                "score": score,
-                "who": who if over is None else f"{who} - {over}",
+                "figure": f"{score}, {who}" if over is None else f"{score}, {who} - {over}",
                 **self._mean("mean", score, who, over),
                 "latents": int(np.isfinite(self._values(score, who, over)).sum()),
             }
@@ -78,6 +77,16 @@ class InterpretReport:
             for who, over in compared
         ]
         return {"detection": self._scores.reset_index(), "means": pd.DataFrame(means)}
+
+    def warning(self) -> str | None:
+        """Say in one line of how many latents detection can tell nothing; None if there are none."""
+        everywhere = sum(all(one.fires for one in material.judged) for material in self.materials.values())
+        if not everywhere:
+            return None
+        return (
+            f"{everywhere} of {len(self.named)} latents fire in every judged window of test: no F1 of theirs exceeds that "
+            "of the answer yes, and balanced accuracy is undefined; look at fuzzing, or set interpret.latents"
+        )
 
     def write(self, interpretations: Path, metrics: Path, tables: Path) -> None:
         """Write the names and judgements, the metrics as JSON, and each table as CSV."""

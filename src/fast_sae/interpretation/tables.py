@@ -36,6 +36,9 @@ JUDGEMENTS = pa.schema(
     }
 )
 
+_BESIDE = (("other", "f1"), ("constant", "f1"), ("other", "fuzzing_balanced_accuracy"))
+"""Scores of the baselines that stand beside a name's; all are in the table of detection."""
+
 
 def status_of(named: Named) -> str:
     """Name what came of naming a latent: explained, no_pattern, refused, invalid or failed."""
@@ -51,7 +54,7 @@ def interpretation_table(
     judgements: Judgements,
     scores: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return a row per latent asked about, whatever came of it; scores have no prefix, the baselines' have theirs."""
+    """Return a row per latent asked about, whatever came of it; a baseline's scores have its name before theirs."""
     rows = []
     for latent, one in named.items():
         text, reason = (one.name.text, "") if isinstance(one.name, Explanation) else ("", one.name.reason)
@@ -67,10 +70,10 @@ def interpretation_table(
                 "choosing_f1": one.choosing_f1,
                 **_judged(latent, materials[latent], judgements),
                 **{name: scores[name][latent, "chosen"] for name in SCORES},
-                **{f"{who}_{name}": scores[name][latent, who] for who in ("other", "constant") for name in SCORES},
+                **{f"{who}_{name}": scores[name][latent, who] for who, name in _BESIDE},
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=object)  # so that a rating stays a whole number where others have none
 
 
 def judgement_table(materials: Mapping[int, Material], judgements: Judgements) -> pa.Table:
