@@ -52,4 +52,4 @@ class TokenPieces:
         return 1
 
     def _decode(self, token_ids: Iterable[int]) -> str:
-        return self._tokenizer.decode([*token_ids], clean_up_tokenization_spaces=False)
+        return str(self._tokenizer.decode([*token_ids], clean_up_tokenization_spaces=False))

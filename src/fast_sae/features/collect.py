@@ -1,8 +1,8 @@
 """One pass over validation and one over test, and all that is kept of what the latents do there.
 
-Cost: one encoding per row, no gradients. Memory does not grow with a split, but for 1 byte per row (the source's kinds),
-the labels, and the pooled latents of `features.pooled_examples` examples; what is kept of each latent is named in
-`FeaturesSettings`.
+Cost: one encoding per row, no gradients. Memory does not grow with a split, but for 1 byte per row (the source's
+kinds), the labels, and the pooled latents of `features.pooled_examples` examples; what is kept of each latent is named
+in `FeaturesSettings`.
 """
 
 from collections.abc import Sequence

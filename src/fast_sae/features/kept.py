@@ -176,7 +176,8 @@ def _lowest(
     order = np.argsort(np.hstack([held, offered]), axis=1, kind="stable")[:, :n]
     chosen = np.zeros((len(held), 2 * n), bool)
     np.put_along_axis(chosen, order, values=True, axis=1)
-    return (chosen[:, :n], *np.nonzero(chosen[:, n:]))
+    group, place = np.nonzero(chosen[:, n:])
+    return chosen[:, :n], group, place
 
 
 def _activations(

@@ -47,8 +47,8 @@ def score_latents(
 def _scores(
     pooled: sp.csr_array, labels: Sequence[str | None], names: list[str], latents: Int64[np.ndarray, " living"]
 ) -> Float64[np.ndarray, "label latent"]:
-    labelled = np.flatnonzero([label is not None for label in labels])
-    if not len(labelled):
+    labelled = [i for i, label in enumerate(labels) if label is not None]
+    if not labelled:
         return np.full((len(names), len(latents)), np.nan)
     of = np.array([labels[i] for i in labelled], str)
     positive = np.array([of == name for name in names])

@@ -66,24 +66,22 @@ class FeatureStore:
 
     def pooled_examples(self, split: Split) -> pd.DataFrame:
         """Return the `example` (its index in data/prepared, rising) and `label` of each example that is pooled."""
-        examples = self.table("examples")
-        return examples.loc[examples["split"] == split, ["example", "label"]].reset_index(drop=True)
+        return read_features_table(self.folder, "examples", split=split).select(["example", "label"]).to_pandas()
 
     def pooled(self, split: Split) -> sp.csr_array:
         """Return each pooled example's largest activation of each latent, over its tokens of the trained kinds.
 
         Shape: (pooled examples, M), float32, in the order of `pooled_examples`; 0 where a latent does not fire.
         """
-        table = self.table("pooled")
-        table = table[table["split"] == split]
+        table = read_features_table(self.folder, "pooled", split=split)
+        example, latent, activation = (table[name].to_numpy() for name in ("example", "latent", "activation"))
         examples = self.pooled_examples(split)["example"].to_numpy()
-        place = np.searchsorted(examples, table["example"].to_numpy())
-        entries = (table["activation"].to_numpy(), (place, table["latent"].to_numpy()))
-        return sp.csr_array(entries, shape=(len(examples), self.M), dtype=np.float32)
+        place = np.searchsorted(examples, example)
+        return sp.csr_array((activation, (place, latent)), shape=(len(examples), self.M), dtype=np.float32)
 
     def _windows(self, latent: int) -> list[dict]:
         if latent not in self._seen:
-            self._seen[latent] = read_features_table(self.folder, "windows", latent).to_pylist()
+            self._seen[latent] = read_features_table(self.folder, "windows", latent=latent).to_pylist()
         return self._seen[latent]
 
     @cached_property

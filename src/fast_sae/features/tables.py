@@ -129,8 +129,6 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 
-_WORDS = ["split", "sample", "label", "token", "direction", "by"]
-"""Columns of few different words, written once each."""
 _BITS = 11
 """Significant bits of a stored activation: those of float16."""
 
@@ -139,26 +137,26 @@ def write_features_table(folder: Path, name: str, parts: Iterable[pa.Table]) -> 
     """Write one table of the folder, a row group per part; its columns are those of `SCHEMAS`."""
     with (
         whole_file(folder / f"{name}.parquet") as path,
-        pq.ParquetWriter(path, SCHEMAS[name], compression="zstd", use_dictionary=_WORDS) as file,
+        pq.ParquetWriter(path, SCHEMAS[name], compression="zstd") as file,
     ):
         for part in parts:
             file.write_table(part, row_group_size=max(1, len(part)))
 
 
-def read_features_table(folder: Path, name: str, latent: int | None = None) -> pa.Table:
+def read_features_table(folder: Path, name: str, **wanted: int | str) -> pa.Table:
     """Read one table of the folder.
 
     Args:
         folder: data/features.
         name: One of `SCHEMAS`.
-        latent: Read its rows only.
+        wanted: Values of columns, such as `latent=3`; other rows are not read.
 
     Raises:
         ArtifactError: if it is missing or damaged, or has other columns.
     """
     path = folder / f"{name}.parquet"
     try:
-        table = pq.read_table(path, filters=None if latent is None else [("latent", "==", latent)])
+        table = pq.read_table(path, filters=[(column, "==", value) for column, value in wanted.items()] or None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {STAGE}") from None
     except (pa.ArrowException, OSError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 
 from fast_sae.chat.pieces import TokenPieces
 from fast_sae.features.collect import Collected, SplitFeatures
@@ -55,20 +55,30 @@ class FeatureTables:
         return self.collected.validation, self.collected.test
 
     @cached_property
+    def _silent(self) -> tuple[list[Int64[np.ndarray, " kept"]], ...]:
+        """The windows kept of each latent in which it is silent, of both splits."""
+        return tuple(part.kept.silent() for part in self._splits)
+
+    @cached_property
+    def _offsets(self) -> tuple[int, int]:
+        """What is added to a window's number, so that those of test come behind those of validation."""
+        return 0, self.collected.validation.sums.windows
+
+    @cached_property
     def _scores(self) -> LabelScores:
-        parts = []
-        for part in self._splits:
-            labels = [part.held.labels[i] for i in part.pooled.examples]
-            parts.append((part.pooled.result(), labels))
-        return score_latents(*parts, self._living)
+        validation, test = (
+            (part.pooled.result(), [part.held.labels[i] for i in part.pooled.examples]) for part in self._splits
+        )
+        return score_latents(validation, test, self._living)
 
     @cached_property
     def _numbers(self) -> dict[int, int]:
-        """The row in the table of texts of each window that is kept: those of test behind those of validation."""
+        """The row in the table of texts of each window that is kept."""
         numbers: dict[int, int] = {}
-        for part, offset in zip(self._splits, (0, self._splits[0].sums.windows), strict=True):
-            silent = np.concatenate([np.empty(0, np.int64), *(part.kept.silent()[i] for i in self._living)])
-            used = np.unique(np.concatenate([part.kept.top.window.ravel(), part.kept.firing.window.ravel(), silent]))
+        for part, offset, silent in zip(self._splits, self._offsets, self._silent, strict=True):
+            quiet = [silent[latent] for latent in self._living]
+            firing = [kept.window.ravel() for kept in (part.kept.top, part.kept.firing)]
+            used = np.unique(np.concatenate([*quiet, *firing]))
             numbers |= {offset + int(w): len(numbers) + n for n, w in enumerate(used[used >= 0])}
         return numbers
 
@@ -85,9 +95,10 @@ class FeatureTables:
                     (sums.examples_fired, sums.examples),
                 )
             ]
-            shape = [validation.mean[latent], *quantiles[latent], validation.largest[latent]]
+            shape = validation.mean[latent], *quantiles[latent], validation.largest[latent]
             kinds = validation.by_kind[latent] / max(1, validation.fired[latent])
-            yield [latent, *map(_short, [*rates, *shape, *kinds]), *self._best_label(place)]
+            numbers = np.array([*rates, *shape, *kinds]).tolist()
+            yield [latent, *map(_short, numbers), *self._best_label(place)]
 
     def _best_label(self, place: int) -> Sequence[object]:
         scores = self._scores
@@ -150,7 +161,7 @@ class FeatureTables:
             yield from_columns("pooled", [split, examples, pooled.col.astype(np.int32), pooled.data])
 
     def _texts(self) -> Iterator[pa.Table]:
-        for part, offset in zip(self._splits, (0, self._splits[0].sums.windows), strict=True):
+        for part, offset in zip(self._splits, self._offsets, strict=True):
             rows = []
             for window, tokens in sorted(part.kept.tokens.items()):
                 if (number := self._numbers.get(offset + window)) is not None:
@@ -160,29 +171,30 @@ class FeatureTables:
             yield from_rows("texts", rows)
 
     def _windows(self) -> Iterator[pa.Table]:
-        silent = [part.kept.silent() for part in self._splits]
         for at in range(0, len(self._living), _WINDOWS):
             rows = []
             for latent in self._living[at : at + _WINDOWS].tolist():
-                for part, offset, quiet in zip(self._splits, (0, self._splits[0].sums.windows), silent, strict=True):
-                    for row in _kept_windows(part, latent, quiet[latent]):
-                        *about, window, peak, activations = row
-                        rows.append((latent, *about, self._numbers[offset + int(window)], peak, activations))
+                for part, offset, quiet in zip(self._splits, self._offsets, self._silent, strict=True):
+                    for about, window, activations in _kept_windows(part, latent, quiet[latent]):
+                        peak = activations.max(initial=0)
+                        rows.append((latent, *about, self._numbers[offset + window], peak, activations))
             yield from_rows("windows", rows)
 
 
-def _kept_windows(part: SplitFeatures, latent: int, silent: Int64[np.ndarray, " kept"]) -> Iterator[tuple[object, ...]]:
-    """Yield split, sample, rank, decile, weight, window, peak and activations of each window kept of a latent."""
+def _kept_windows(
+    part: SplitFeatures, latent: int, silent: Int64[np.ndarray, " kept"]
+) -> Iterator[tuple[Sequence[object], int, Float32[np.ndarray, " token"]]]:
+    """Yield (split, sample, rank, decile, weight), window and activations of each window kept of a latent."""
     split, fires = part.held.split, int(part.sums.windows_fired[latent])
     for sample, kept in (("top", part.kept.top), ("firing", part.kept.firing)):
         windows, activations = kept.of(latent)
-        for rank, (window, found) in enumerate(zip(windows, activations, strict=True), 1):
+        for rank, (window, found) in enumerate(zip(windows.tolist(), activations, strict=True), 1):
             decile = 10 - (rank - 1) * 10 // len(windows) if sample == "firing" else 0
             weight = fires / len(windows) if sample == "firing" else 0.0
-            length = len(part.kept.tokens[int(window)].kinds)
-            yield split, sample, rank, decile, weight, window, found.max(), found[:length]
-    for rank, window in enumerate(silent, 1):
-        yield split, "silent", rank, 0, (part.sums.windows - fires) / len(silent), window, 0.0, []
+            yield (split, sample, rank, decile, weight), window, found[: len(part.kept.tokens[window].kinds)]
+    for rank, window in enumerate(silent.tolist(), 1):
+        weight = (part.sums.windows - fires) / len(silent)
+        yield (split, "silent", rank, 0, weight), window, np.empty(0, np.float32)
 
 
 def _largest(logits: Float[np.ndarray, " vocabulary"], n: int) -> Int64[np.ndarray, " largest"]:

@@ -6,6 +6,7 @@ Cost: the embedding and the LM head are all that is read of the weights.
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,8 @@ class Unembedding:
 
     norm: nn.Module | None
     """The final norm; None for directions that are read behind it, and for a model that has none."""
-    head: nn.Module
+    head: Float[Tensor, "vocabulary d_in"]
+    """The weight of the LM head."""
 
     @torch.no_grad()
     def logits(self, directions: Float[Tensor, "direction d_in"]) -> Float[Tensor, "direction vocabulary"]:
@@ -35,13 +37,12 @@ class Unembedding:
         norm 1 that is W_U (γ ⊙ d): what d adds to the logits of an activation whose root mean square is 1; a layer norm
         centres d first.
         """
-        weight = next(self.head.parameters())
-        directions = directions.to(weight)
+        directions = directions.to(self.head)
         if self.norm is not None:
-            with float64_for_float32() if weight.dtype == torch.float64 else nullcontext():
+            with float64_for_float32() if self.head.dtype == torch.float64 else nullcontext():
                 directions = self.norm(directions) - self.norm(torch.zeros_like(directions))
             directions = directions / directions.shape[1] ** 0.5
-        return directions @ self.head.weight.T  # pyright: ignore[reportReturnType, reportAttributeAccessIssue]
+        return directions @ self.head.T
 
 
 def load_unembedding(settings: ModelSettings, commit: str | None, layer: int, device: torch.device) -> Unembedding:
@@ -60,7 +61,7 @@ def load_unembedding(settings: ModelSettings, commit: str | None, layer: int, de
         config = AutoConfig.from_pretrained(**where(settings, commit), trust_remote_code=False)
         text = config.get_text_config()
         n_blocks, text.num_hidden_layers = text.num_hidden_layers, 0
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             **where(settings, commit),
             config=config,
             dtype=getattr(torch, settings.dtype),
@@ -68,11 +69,13 @@ def load_unembedding(settings: ModelSettings, commit: str | None, layer: int, de
             use_safetensors=True,
             output_loading_info=True,
         )
+        model, loading = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
     head = model.get_output_embeddings()
     if head is None or loading["missing_keys"]:
         raise ModelError(f"{settings.name} has no LM head; set features.logit_tokens: 0")
     norm = _final_norm(model) if layer < n_blocks else None
-    return Unembedding(norm.to(device) if norm else None, head.to(device))
+    weight = cast(Tensor, head.weight).detach()
+    return Unembedding(norm.to(device) if norm else None, weight.to(device))
 
 
 def _final_norm(model: PreTrainedModel) -> nn.Module | None:
