@@ -84,8 +84,8 @@ class InterpretReport:
         if not everywhere:
             return None
         return (
-            f"{everywhere} of {len(self.named)} latents fire in every judged window of test: no F1 of theirs exceeds that "
-            "of the answer yes, and balanced accuracy is undefined; look at fuzzing, or set interpret.latents"
+            f"{everywhere} of {len(self.named)} latents fire in every judged window of test: no F1 of theirs exceeds "
+            "that of the answer yes, and balanced accuracy is undefined; look at fuzzing, or set interpret.latents"
         )
 
     def write(self, interpretations: Path, metrics: Path, tables: Path) -> None:
