@@ -14,16 +14,22 @@ def choose_latents(store: FeatureStore, settings: InterpretSettings) -> list[int
 
     prevalent: those that fire in the largest share of examples, first; random: drawn by the seed, rising; label: for
     each label the latent of the highest AUROC on validation, of those that list the label, the best first; listed: as
-    listed.
+    listed. Only listed ones may fire in a larger share of the windows than `max_window_rate`.
 
     Raises:
         ParamsError: for a listed latent that does not exist, that is dead, or that fires nowhere in validation; if
             there are no labels; if no latent is left.
     """
-    living = store.latents[store.latents["validation_window_rate"] > 0]
-    chosen = _CHOICES[settings.latents](store, living, settings)
+    rate = store.latents["validation_window_rate"]
+    living = store.latents[rate > 0]
+    if settings.latents == "listed":
+        return _listed(store, living, settings)
+    chosen = _CHOICES[settings.latents](store, living[rate <= settings.max_window_rate], settings)
     if not chosen:
-        raise ParamsError(f"{PARAMS}: interpret.latents is {settings.latents}, but no latent fires on validation")
+        raise ParamsError(
+            f"{PARAMS}: interpret.latents is {settings.latents}, but no latent fires on validation, in a share of "
+            f"{settings.max_window_rate} of its windows at most; raise interpret.max_window_rate"
+        )
     return chosen
 
 
@@ -64,4 +70,4 @@ def _listed(store: FeatureStore, living: pd.DataFrame, settings: InterpretSettin
     return list(dict.fromkeys(settings.listed))
 
 
-_CHOICES = {"prevalent": _prevalent, "random": _random, "label": _of_labels, "listed": _listed}
+_CHOICES = {"prevalent": _prevalent, "random": _random, "label": _of_labels}

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from fast_sae.evaluation.figures import Figures, with_bounds
-from fast_sae.statistics import percentile_interval, resampled_sums
+from fast_sae.statistics import percentile_interval, resampled_sums, weighted_correlation
 
 DETECTION = ("precision", "recall", "f1", "balanced_accuracy", "correlation")
 FUZZING = ("balanced_accuracy", "f1")
@@ -37,7 +37,7 @@ def detection_scores(
         "recall": recall,
         "f1": _ratio(2 * true_yes, 2 * true_yes + false_yes + false_no),
         "balanced_accuracy": None if recall is None or specificity is None else (recall + specificity) / 2,
-        "correlation": _correlation(answer.astype(np.float64), activation, weight),
+        "correlation": weighted_correlation(answer.astype(np.float64), activation, weight),
     }
 
 
@@ -66,17 +66,6 @@ def mean_over_latents(
     with np.errstate(invalid="ignore"):
         means = sums[:, 0] / sums[:, 1]  # NaN in a resample that holds no latent with a value
     return with_bounds(name, float(means[0]), percentile_interval(means[1:], confidence))
-
-
-def _correlation(
-    x: Float[np.ndarray, " window"], y: Float[np.ndarray, " window"], weight: Float[np.ndarray, " window"]
-) -> float | None:
-    """Weighted Pearson correlation; None if either does not vary."""
-    varied = [len({*side.tolist()}) > 1 for side in (x, y)]
-    if not all(varied):
-        return None
-    x, y = (side - np.average(side, weights=weight) for side in (x, y))
-    return float((weight * x * y).sum() / np.sqrt((weight * x * x).sum() * (weight * y * y).sum()))
 
 
 def _ratio(over: float, under: float) -> float | None:

@@ -15,6 +15,9 @@ class InterpretSettings(BackendSettings):
     """Those that fire in most examples, any that live, the best of each label, or those in `listed`."""
     n_latents: Annotated[int, Field(gt=0)]
     """Latents named, at most."""
+    max_window_rate: Annotated[float, Field(gt=0, le=1)]
+    """Latents that fire in a larger share of the windows of validation are named only where they are listed: what is
+    true of every text tells none from another."""
     listed: tuple[Annotated[int, Field(ge=0)], ...]
     """Their numbers, for `latents: listed`."""
     candidates: Annotated[int, Field(gt=0)]

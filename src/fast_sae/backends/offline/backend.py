@@ -21,7 +21,7 @@ class OfflineBackend:
     def explain(
         self, latents: Sequence[Showing], candidates: int, evidence: frozenset[Evidence] = ALL_EVIDENCE
     ) -> list[list[Explanation]]:
-        """Find rules for each latent, the best F1 first, over the population that the windows shown stand for.
+        """Find rules for each latent, the best φ first, over the population that the windows shown stand for.
 
         A latent for which nothing is significant is named too, by a rule that is never true: it was asked about and
         answered, so it is scored like the others and lowers their mean.

@@ -12,6 +12,7 @@ from fast_sae.backends.offline.items import Items, items_of
 from fast_sae.backends.offline.rules import Rule
 from fast_sae.chat.kinds import Kind
 from fast_sae.features.windows import Shown
+from fast_sae.statistics import weighted_correlation
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,15 @@ class Sample:
         """Return the items of each window."""
         return [items_of(one.window, evidence) for one in self.shown]
 
-    def f1(self, holds: Bool[np.ndarray, " window"]) -> float:
-        """F1 of a rule that holds in these windows, over the population.
+    def correlation(self, holds: Bool[np.ndarray, " window"]) -> float:
+        """Correlation φ of a rule that holds in these windows with the latent's firing, over the population.
 
-        Equation: 2 TP / (2 TP + FP + FN), each a sum of weights. Rounded to a billionth, so that no processor's
-        last digits decide which rule comes first.
+        Unlike F1 it does not prefer, for a latent that fires in most windows, what is true everywhere. 0 where either
+        is the same in all windows. Rounded to a billionth, so that no processor's last digits decide which rule comes
+        first.
         """
-        both, either = (self.weight[holds & self.fires].sum(), self.weight[holds].sum() + self.weight[self.fires].sum())
-        return round(float(2 * both / either), 9) if either else 0.0
+        sides = (side.astype(np.float64) for side in (holds, self.fires))
+        return round(weighted_correlation(*sides, self.weight) or 0.0, 9)
 
     @cached_property
     def tells_tokens(self) -> bool:

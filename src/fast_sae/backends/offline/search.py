@@ -17,7 +17,7 @@ _LONGEST = 10
 """Items of one rule, at most, so that a reader can take it in."""
 
 Fit = tuple[float, float]
-"""F1 over windows; where that is equal, F1 over tokens, of rules that speak of tokens (0 of others)."""
+"""φ over windows; where that is equal, F1 over tokens, of rules that speak of tokens (0 of others)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Found:
 
 
 def explanations(showing: Showing, wanted: int, evidence: frozenset[Evidence]) -> list[Explanation]:
-    """Name a latent by up to `wanted` rules, the best F1 first; by one that is never true if nothing is significant."""
+    """Name a latent by up to `wanted` rules, the best φ first; by one that is never true if nothing is significant."""
     sample = Sample.of(showing)
     significant = significant_items(sample, evidence)
     found = [rule for kind in _ORDER for rule in _grown(sample, [one for one in significant if one.evidence == kind])]
@@ -55,7 +55,7 @@ def _grown(sample: Sample, tested: Sequence[Tested]) -> list[_Found]:
 def _with(sample: Sample, before: _Found | None, one: Tested) -> _Found:
     rule = Rule(one.evidence, (*(before.rule.any_of if before else ()), one.item))
     holds = one.holds | before.holds if before else one.holds
-    fit = (sample.f1(holds), sample.token_f1(rule) if one.evidence in OF_TOKENS else 0.0)
+    fit = (sample.correlation(holds), sample.token_f1(rule) if one.evidence in OF_TOKENS else 0.0)
     return _Found(rule, fit, max(one.p, before.p if before else 0.0), holds)
 
 
