@@ -51,6 +51,8 @@ class BackendSettings(Settings):
     @field_validator("base_url")
     @classmethod
     def _is_an_address_alone(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", value):  # the value is not shown: it may hold a password
+        if not re.fullmatch(
+            r"https?://[^\s/@?#]+(/[^\s@?#]*)?", value
+        ):  # the value is not shown: it may hold a password
             raise ValueError("interpret.base_url must be http(s)://host/path, with no user, password or query in it")
         return value

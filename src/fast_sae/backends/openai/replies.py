@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from fast_sae.artifacts import Json
 from fast_sae.backends.base import Explanation, Rating, Unanswered
@@ -14,7 +14,15 @@ from fast_sae.backends.openai.store import Reply
 
 T = TypeVar("T")
 
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("an empty text")
+    return " ".join(text.split())
+
+
+_Text = Annotated[str, AfterValidator(_not_empty)]
+"""Checked here and not by the schema sent: OpenAI takes no minLength in a strict one."""
 
 
 class _Strict(BaseModel):
@@ -23,7 +31,7 @@ class _Strict(BaseModel):
 
 class _Rating(_Strict):
     score: Literal[1, 2, 3, 4, 5]
-    reason: str
+    reason: _Text
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def explanations_form(candidates: int) -> ReplyForm[Sequence[Explanation]]:
 
     def convert(found: BaseModel) -> Sequence[Explanation]:
         texts: list[str] = getattr(found, "explanations")  # noqa: B009 -- the model is made at run time
-        return tuple(Explanation(" ".join(text.split())) for text in dict.fromkeys(texts))
+        return tuple(Explanation(text) for text in dict.fromkeys(texts))
 
     return ReplyForm("explanations", model, convert)
 
@@ -84,7 +92,7 @@ def rating_form() -> ReplyForm[Rating]:
 
     def convert(found: BaseModel) -> Rating:
         assert isinstance(found, _Rating)
-        return Rating(found.score, " ".join(found.reason.split()))
+        return Rating(found.score, found.reason)
 
     return ReplyForm("rating", _Rating, convert)
 
