@@ -121,7 +121,7 @@ def serving() -> Iterator[ChatServer]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
-            act = chat.take(raw, dict(self.headers.items()))
+            act = chat.take(raw, {name.lower(): value for name, value in self.headers.items()})
             try:
                 time.sleep(act.delay)
             finally:

@@ -3,8 +3,8 @@
 import ssl
 
 import pytest
-
 from chat_server import serving
+
 from fast_sae.backends.openai import trouble
 from fast_sae.backends.openai.connection import KEY_NAMES
 
@@ -29,7 +29,7 @@ def root(tmp_path, monkeypatch, tls):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_KEY_SAE", KEY)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(trouble, "_FIRST_WAIT", 0.002)
     # the certificates that no test needs take 50 ms to read
     monkeypatch.setattr("httpx2._transports.default.create_ssl_context", lambda **given: tls)
     return tmp_path

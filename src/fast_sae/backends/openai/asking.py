@@ -42,7 +42,7 @@ class Question(Generic[T]):
 
 
 class _Stopped(Exception):
-    """No error: another thread has ended the run, and this one stops."""
+    """No error: the run was interrupted, and this thread sends no more."""
 
 
 class Asker:
@@ -54,6 +54,7 @@ class Asker:
         self._connection: Connection | None = None
         self._wire = Wire()
         self._stop, self._lock = Event(), Lock()
+        self._end: UserError | None = None
         self._sent = self._unheard = 0
 
     def ask(self, what: str, questions: Sequence[Question[T]]) -> list[Answer[T]]:
@@ -137,7 +138,7 @@ class Asker:
             raise self._ended(f"{self._budget.limit_in_words()} would be exceeded: {self._budget.in_words(worst)} more")
         try:
             if self._stop.is_set():
-                raise _Stopped
+                raise self._end or _Stopped
             used = worst  # whatever happens from here on may be billed
             outcome = self._connection.send(request, wire)
             used = _used(outcome, worst)
@@ -201,11 +202,13 @@ class Asker:
         return f"{self._budget.in_words(self._budget.spent)} spent"
 
     def _ended(self, why: str) -> UserError:
-        """Say why a run ends, what it has spent, and that a second one goes on from there."""
-        return UserError(
+        """Stop every thread; say why the run ends, what it has spent, and that a second one goes on from there."""
+        self._end = self._end or UserError(
             f"{why}; {self._sent} requests sent, {self._spent()}; replies are stored in {self._store.folder}, and "
             "running again goes on from there"
         )
+        self._stop.set()
+        return self._end
 
 
 def _used(outcome: Reply | Trouble, worst: Tokens) -> Tokens:

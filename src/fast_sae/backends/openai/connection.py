@@ -1,10 +1,11 @@
 """The connection to a server of chat completions, and the key, which never leaves this file but in a request's header.
 
 What goes wrong comes back as `Trouble`, never as the package's exception: those hold the request and with it the key.
-Text that a server sends is freed of the key before anything else sees it, should a server echo it. Redirects are not
-followed, and a proxy is used only for https, where it sees no header.
+Text that a server sends is freed of the key before anything else sees it, should a server echo it, and so is what the
+packages below log. Redirects are not followed, and a proxy is used only for https, where it sees no header.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _NO_KEY = "no-key"
 """Sent to a server on this machine that wants none; the package insists on one."""
 _SHORTEST_SECRET = 8
 """Shorter keys are placeholders (`none`, `ollama`), which may stand in any text."""
+_LOGGERS = ("openai._base_client", "httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.proxy")
+"""Those that tell of requests, replies and their headers at DEBUG."""
 
 
 class Connection:
@@ -55,6 +58,8 @@ class Connection:
                 trust_env=url.scheme == "https",
             ),
         )
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self._clean_log)
         if url.hostname != "api.openai.com":
             self._openai.organization = self._openai.project = None  # of the environment, and no one else's business
 
@@ -73,6 +78,8 @@ class Connection:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._openai.close()
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self._clean_log)
 
     def _post(self, body: dict[str, Any]) -> bytes:
         """Read the reply piece by piece, so that one that trickles in for ever is given up too."""
@@ -83,6 +90,10 @@ class Connection:
     def _clean(self, text: str) -> str:
         text = text.encode("utf-8", "replace").decode()
         return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_SECRET else text
+
+    def _clean_log(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self._clean(record.getMessage()), ()
+        return True
 
 
 def _until(deadline: float, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -19,6 +19,9 @@ from typing import cast
 from fast_sae.artifacts import Json, whole_file
 from fast_sae.progress import say
 
+_DAMAGED = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading a record raises if it is no JSON, too deep, of another form, or not what its key says."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -94,7 +97,7 @@ class ReplyStore:
             return _parse(path.read_bytes(), key)[1]
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
+        except _DAMAGED:
             if key not in self._damaged:
                 self._damaged.add(key)
                 say(f"{path} is damaged: not used")
@@ -118,7 +121,7 @@ def _read_lines(file: Path) -> Iterator[tuple[str, _Record]]:
         if line:
             try:
                 yield _parse(line)
-            except (ValueError, TypeError, KeyError):
+            except _DAMAGED:
                 say(f"{file}:{number} is damaged: not used")
 
 
@@ -126,7 +129,7 @@ def _parse(text: bytes, wanted: str | None = None) -> tuple[str, _Record]:
     """Read a record back; what was changed since it was stored no longer fits its key.
 
     Raises:
-        ValueError, TypeError, KeyError: if it is not what was stored.
+        One of `_DAMAGED`, if it is not what was stored.
     """
     content = json.loads(text)
     record = _Record(cast(Json, content["request"]), Reply(**content["reply"]))
