@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,9 +111,10 @@ def _said(error: openai.APIStatusError) -> str:
 
 def _number_or_date(text: str) -> float:
     """Read seconds, or a date as seconds from now; 0 of what is neither."""
-    try:
+    with suppress(ValueError):
         number = float(text)
-    except ValueError:
+        return 0.0 if math.isnan(number) else number
+    with suppress(ValueError, OverflowError):  # of dates that no calendar has
         date = email.utils.parsedate_tz(text)
         return email.utils.mktime_tz(date) - time.time() if date else 0.0
-    return 0.0 if math.isnan(number) else number
+    return 0.0
