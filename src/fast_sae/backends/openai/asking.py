@@ -152,7 +152,7 @@ class Asker:
     def _count(self, outcome: Reply | Trouble) -> None:
         with self._lock:
             self._sent += 1
-            if isinstance(outcome, Reply) or not outcome.down:
+            if isinstance(outcome, Reply):
                 self._unheard = 0
 
     def _failed(self, trouble: Trouble) -> Unanswered:
