@@ -214,10 +214,20 @@ def test_a_setting_that_decides_no_reply_buys_nothing_again(changed, server, fil
     assert len(server.bodies) == 1
 
 
-def test_two_runs_may_store_the_same_reply_at_once(root):
+def test_two_processes_may_store_the_same_reply_at_once(root, monkeypatch):
+    """The second one stores it while the first has written and not yet put it in place."""
     one, two = (ReplyStore(root / "replies", root / name) for name in ("a", "b"))
+    processes, write = iter([1, 2]), Path.write_text
+
+    def interrupted(path: Path, text: str, **given) -> int:
+        written = write(path, text, **given)
+        if ".1." in path.name:
+            two.put(REQUEST, REPLY)
+        return written
+
+    monkeypatch.setattr(os, "getpid", lambda: next(processes))
+    monkeypatch.setattr(Path, "write_text", interrupted)
     one.put(REQUEST, REPLY)
-    two.put(REQUEST, REPLY)
     assert ReplyStore(root / "replies", root / "c").get(REQUEST) == REPLY
     assert [path.suffix for path in (root / "replies").rglob("*.*")] == [".json"]
 
