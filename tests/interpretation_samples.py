@@ -14,7 +14,7 @@ from fast_sae.params import parse_section
 
 def interpret_settings(**overrides: object) -> InterpretSettings:
     """The interpret section of params.yaml, of few resamples."""
-    section = params()["interpret"] | {"bootstrap_resamples": 50, "n_latents": 3} | overrides
+    section = params()["interpret"] | {"bootstrap_resamples": 50, "n_latents": 3, "max_window_rate": 1.0} | overrides
     return parse_section({"interpret": section}, "interpret", InterpretSettings)
 
 

@@ -37,6 +37,14 @@ def test_the_prevalent_are_those_that_fire_in_most_examples(store):
     assert chosen(store, latents="prevalent", n_latents=100) == [5, 1, 2, 0]
 
 
+def test_latents_that_fire_in_more_windows_are_named_only_where_listed(store):
+    assert chosen(store, latents="prevalent", max_window_rate=0.3) == [1, 2, 0]
+    assert chosen(store, latents="random", n_latents=9, max_window_rate=0.1) == [0]
+    assert chosen(store, latents="listed", listed=[5], max_window_rate=0.1) == [5]
+    with pytest.raises(ParamsError, match=r"0\.05 of its windows at most; raise interpret\.max_window_rate"):
+        chosen(store, latents="random", max_window_rate=0.05)
+
+
 def test_random_ones_live_and_depend_on_the_seed(store):
     draws = [chosen(store, latents="random", n_latents=2, seed=seed) for seed in range(20)]
     assert all(len(set(draw)) == 2 and set(draw) <= {0, 1, 2, 5} for draw in draws)

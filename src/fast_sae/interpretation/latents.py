@@ -20,11 +20,11 @@ def choose_latents(store: FeatureStore, settings: InterpretSettings) -> list[int
         ParamsError: for a listed latent that does not exist, that is dead, or that fires nowhere in validation; if
             there are no labels; if no latent is left.
     """
-    rate = store.latents["validation_window_rate"]
-    living = store.latents[rate > 0]
+    living = store.latents[store.latents["validation_window_rate"] > 0]
     if settings.latents == "listed":
         return _listed(store, living, settings)
-    chosen = _CHOICES[settings.latents](store, living[rate <= settings.max_window_rate], settings)
+    able = living[living["validation_window_rate"] <= settings.max_window_rate]
+    chosen = _CHOICES[settings.latents](store, able, settings)
     if not chosen:
         raise ParamsError(
             f"{PARAMS}: interpret.latents is {settings.latents}, but no latent fires on validation, in a share of "
