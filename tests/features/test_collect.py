@@ -1,6 +1,15 @@
 import numpy as np
 import pytest
-from collect_samples import BATCH_ROWS, collected, held, peaks_by, random_latents, random_lengths, split_source, window_rows
+from collect_samples import (
+    BATCH_ROWS,
+    collected,
+    held,
+    peaks_by,
+    random_latents,
+    random_lengths,
+    split_source,
+    window_rows,
+)
 
 from fast_sae.chat.kinds import Kind
 from fast_sae.features.collect import Collected

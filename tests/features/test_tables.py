@@ -72,7 +72,16 @@ def test_only_the_wanted_rows_are_read_wherever_the_folder_lies(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\0", "a\0b\0", 'say "hi", \'yes\'\\', "\u202eright\u200fto left\u2066", "\r\n\t", "x" * 10_000, "👩‍👩‍👧\ufffd"],
+    [
+        "",
+        "\0",
+        "a\0b\0",
+        "say \"hi\", 'yes'\\",
+        "\u202eright\u200fto left\u2066",
+        "\r\n\t",
+        "x" * 10_000,
+        "👩‍👩‍👧\ufffd",
+    ],
     ids=lambda text: ascii(text[:8]),
 )
 def test_any_text_comes_back_to_the_letter(tmp_path, text):
@@ -111,7 +120,9 @@ def test_a_missing_table_is_told_in_one_line(tmp_path):
     assert "does not exist" in refusal(tmp_path, latent=1)
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"PAR1" + b"\0" * 50 + b"PAR1"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"PAR1" + b"\0" * 50 + b"PAR1"]
+)
 @pytest.mark.parametrize("wanted", [{}, {"latent": 1}], ids=str)
 def test_a_damaged_table_is_told_in_one_line(tmp_path, damage, wanted):
     write_features_table(tmp_path, "tokens", [from_rows("tokens", TOKENS * 100)])

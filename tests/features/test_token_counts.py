@@ -13,9 +13,7 @@ ROWS = sum(LENGTHS)
 LATENTS = random_latents(ROWS, M)
 IDS = (np.random.default_rng(2).zipf(1.5, ROWS) % 50).tolist()
 KINDS = np.random.default_rng(1).integers(0, len(Kind), ROWS).tolist()
-PAIRS = Counter(
-    (latent, IDS[row]) for row, latent in zip(*np.nonzero(LATENTS), strict=True) if KINDS[row] in TRAINED
-)
+PAIRS = Counter((latent, IDS[row]) for row, latent in zip(*np.nonzero(LATENTS), strict=True) if KINDS[row] in TRAINED)
 
 
 def counted(parts, latents: int = M, **options) -> TokenCounts:
