@@ -14,12 +14,14 @@ CAUSAL_LMS = {
     "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**GROUPED, sliding_window=5)),
     "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=60, n_embd=32, n_layer=3, n_head=4, n_positions=64)),
 }
+MORE_LMS = {"gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**GROUPED, head_dim=8))}
+"""Families of which no whole pass is tested."""
 
 
 def random_lm(family: str, seed: int = 0) -> hf.PreTrainedModel:
     """A random model in float64, far from the tiny initial weights, so that every block matters."""
     torch.manual_seed(seed)
-    model = CAUSAL_LMS[family]().eval().double()
+    model = (CAUSAL_LMS | MORE_LMS)[family]().eval().double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

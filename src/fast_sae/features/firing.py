@@ -66,9 +66,10 @@ class FiringSums:
         return self.total / np.maximum(self.fired, 1)
 
     def quantiles(self) -> Float64[np.ndarray, "M quantile"]:
-        """Return the `QUANTILES` of each latent's activations where it fires, 2.2 % off at most; 0 if it does not.
+        """Return the `QUANTILES` of each latent's activations where it fires; 0 of one that does not.
 
-        Equation: within the bin that holds the wanted rank, activations are taken to lie evenly by their logarithm.
+        Equation: within the bin that holds the wanted rank, activations are taken to lie evenly by their logarithm. So
+        a quantile is a bin's width off at most (4.4 %), and far less where activations are many and different.
         """
         below = np.cumsum(self.histogram, 1)
         edges = np.log2(bin_edges())

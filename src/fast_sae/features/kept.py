@@ -60,7 +60,7 @@ class BestWindows:
         offered[group, rank] = key[able]
         entry = np.zeros((len(latents), n), np.int64)
         entry[group, rank] = able
-        kept_slots, row, rank = _lowest(self.key[latents], offered)
+        kept_slots, row, rank = _lowest(self.key[latents], self.window[latents], offered)
         slot = np.nonzero(~kept_slots)[1]
         chosen = entry[row, rank]
         latent = latents[row]
@@ -171,15 +171,16 @@ def _ranks(
 
 
 def _lowest(
-    held: Float[np.ndarray, "group n"], offered: Float[np.ndarray, "group n"]
+    held: Float[np.ndarray, "group n"], window: Int64[np.ndarray, "group n"], offered: Float[np.ndarray, "group n"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Choose the n lowest of 2n keys in each group; of equals those held, then those offered first.
+    """Choose the n lowest of 2n keys in each group; of equals the first windows held, then those offered first.
 
     Returns:
         Which of those held stay, and group and place of those offered that are chosen: as many as do not stay.
     """
     n = held.shape[1]
-    order = np.argsort(np.hstack([held, offered]), axis=1, kind="stable")[:, :n]
+    age = np.hstack([window, np.full_like(window, np.iinfo(np.int64).max)])  # slots are filled in no order
+    order = np.lexsort((age, np.hstack([held, offered])), axis=1)[:, :n]
     chosen = np.zeros((len(held), 2 * n), bool)
     np.put_along_axis(chosen, order, values=True, axis=1)
     group, place = np.nonzero(chosen[:, n:])

@@ -48,10 +48,11 @@ def _scores(
     pooled: sp.csr_array, labels: Sequence[str | None], names: list[str], latents: Int64[np.ndarray, " living"]
 ) -> Float64[np.ndarray, "label latent"]:
     labelled = [i for i, label in enumerate(labels) if label is not None]
-    if not labelled:
+    if not labelled or not len(latents):
         return np.full((len(names), len(latents)), np.nan)
-    of = np.array([labels[i] for i in labelled], str)
-    positive = np.array([of == name for name in names])
+    number = {name: n for n, name in enumerate(names)}
+    of = np.array([number[name] for name in labels if name is not None])
+    positive = of == np.arange(len(names))[:, None]
     values = sp.csc_array(pooled)[labelled]
     blocks = (values[:, latents[at : at + _BLOCK]].toarray() for at in range(0, len(latents), _BLOCK))
     return np.hstack([auroc(block, positive) for block in blocks])

@@ -46,7 +46,7 @@ class CoFiring:
         for at in range(0, len(latents), _BLOCK):
             both = (fires[:, at : at + _BLOCK].T @ fires).toarray()
             either = count[at : at + _BLOCK, None] + count - both
-            yield from _nearest(both / np.maximum(either, 1), at, latents, n, above=0)
+            yield from _nearest(both / np.maximum(either, 1), at, latents, n, above=0.0)
 
 
 def nearest_directions(
@@ -54,7 +54,7 @@ def nearest_directions(
 ) -> Iterator[Neighbours]:
     """Yield, for each latent, the n others whose decoder rows, of norm 1, have the largest cosine with its own."""
     for at in range(0, len(latents), _BLOCK):
-        yield from _nearest(directions[at : at + _BLOCK] @ directions.T, at, latents, n, above=-1)
+        yield from _nearest(directions[at : at + _BLOCK] @ directions.T, at, latents, n, above=-np.inf)
 
 
 def _nearest(
@@ -65,7 +65,7 @@ def _nearest(
     *,
     above: float,
 ) -> Iterator[Neighbours]:
-    similarity = np.round(similarity, _DIGITS)
+    similarity = np.round(similarity, _DIGITS) + 0.0  # no −0, whose sign hangs on the last digits
     for i, row in enumerate(similarity):
         row[first + i] = -np.inf
         order = np.argsort(-row, kind="stable")[:n]

@@ -65,7 +65,10 @@ class FeatureStore:
         ]
 
     def pooled_examples(self, split: Split) -> pd.DataFrame:
-        """Return the `example` (its index in data/prepared, rising) and `label` of each example that is pooled."""
+        """Return the `example` (its index in data/prepared, rising) and `label` of each example that is pooled.
+
+        A label that is missing is pandas' missing value and not None: ask `isna`.
+        """
         return read_features_table(self.folder, "examples", split=split).select(["example", "label"]).to_pandas()
 
     def pooled(self, split: Split) -> sp.csr_array:

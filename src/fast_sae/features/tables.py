@@ -156,15 +156,14 @@ def read_features_table(folder: Path, name: str, **wanted: int | str) -> pa.Tabl
     """
     path = folder / f"{name}.parquet"
     try:
-        table = pq.read_table(path, filters=[(column, "==", value) for column, value in wanted.items()] or None)
+        if pq.read_schema(path).equals(SCHEMAS[name]):
+            return pq.read_table(path, filters=[(column, "==", value) for column, value in wanted.items()] or None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {STAGE}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are not UTF-8
         first = str(error).splitlines()[0]
         raise ArtifactError(f"{path} is not Parquet ({first}); run: dvc repro {STAGE}") from None
-    if not table.schema.equals(SCHEMAS[name]):
-        raise ArtifactError(f"{path} has other columns than {', '.join(SCHEMAS[name].names)}; run: dvc repro {STAGE}")
-    return table
+    raise ArtifactError(f"{path} has other columns than {', '.join(SCHEMAS[name].names)}; run: dvc repro {STAGE}")
 
 
 def stored_number(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

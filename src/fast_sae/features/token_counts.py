@@ -22,8 +22,9 @@ class TokenCounts:
         self._pair: Int64[np.ndarray, " pair"] = np.empty(0, np.int64)
         self._count: Int64[np.ndarray, " pair"] = np.empty(0, np.int64)
         self._new: list[Int64[np.ndarray, " entry"]] = []
-        self._by_latent = (self._pair, self._pair, self._count)
+        self._by_latent: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._tokens = np.zeros(0, np.int64)
+        self._fired: Int64[np.ndarray, " M"] = np.zeros(M, np.int64)
         self.short_by = 0
         """By how much a pair may be counted too low."""
 
@@ -31,6 +32,7 @@ class TokenCounts:
         """Count whole examples."""
         ids = encoded.tokens.token_id.astype(np.int64)
         self._tokens = _sum(self._tokens, np.bincount(ids[encoded.trained]))
+        self._fired += np.bincount(encoded.latent, minlength=self._M)
         self._new.append(ids[encoded.row] * self._M + encoded.latent)
         if sum(map(len, self._new)) > max(len(self._pair), 2**20):  # merge seldom: each merge sorts all pairs
             self._merge_new()
@@ -53,7 +55,7 @@ class TokenCounts:
             least: Firings on a token for it to be listed.
         """
         token, fired = self.of(latent)
-        rate = fired.sum() / self._tokens.sum()
+        rate = self._fired[latent] / self._tokens.sum()
         often = fired >= least
         token, fired = token[often], fired[often]
         lift = fired / self._tokens[token] / rate
@@ -67,6 +69,7 @@ class TokenCounts:
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self._new:
             self._merge_new()
+        if self._by_latent is None:
             token, latent = np.divmod(self._pair, self._M)
             order = np.argsort(latent, kind="stable")
             self._by_latent = token[order], latent[order], self._count[order]
@@ -77,7 +80,7 @@ class TokenCounts:
         together = np.concatenate([self._pair, pair])
         self._pair, where = np.unique(together, return_inverse=True)
         self._count = np.bincount(where, np.concatenate([self._count, count])).astype(np.int64)
-        self._new = []
+        self._new, self._by_latent = [], None
         if len(self._pair) > self._most:
             rarest = int(np.partition(self._count, -self._most - 1)[-self._most - 1])  # at most so many are commoner
             common = self._count > rarest

@@ -85,7 +85,7 @@ class FeatureTables:
     def _latents(self) -> Iterator[Sequence[object]]:
         validation, test = (part.sums for part in self._splits)
         quantiles = validation.quantiles()
-        for place, latent in enumerate(self._living):
+        for place, latent in enumerate(self._living.tolist()):
             rates = [
                 count[latent] / max(n, 1)
                 for sums in (validation, test)
@@ -109,20 +109,20 @@ class FeatureTables:
 
     def _labels(self) -> Iterator[Sequence[object]]:
         scores = self._scores
-        for place, latent in enumerate(self._living):
+        for place, latent in enumerate(self._living.tolist()):
             for rank, label in enumerate(scores.best(place, self.settings.listed_labels), 1):
                 found = scores.validation[label, place], scores.test[label, place]
                 yield latent, rank, scores.labels[label], *map(_short, found)
 
     def _histograms(self) -> Iterator[Sequence[object]]:
         histogram, edges = self.collected.validation.sums.histogram, bin_edges()
-        for latent in self._living:
+        for latent in self._living.tolist():
             for at in np.flatnonzero(histogram[latent]):
                 yield latent, _short(edges[at]), _short(edges[at + 1]), histogram[latent, at]
 
     def _tokens(self) -> Iterator[Sequence[object]]:
         counts = self.collected.tokens
-        for latent in self._living:
+        for latent in self._living.tolist():
             found = counts.lift(latent, self.settings.min_token_count)
             token, fired, lift = (part[: self.settings.listed_tokens] for part in found)
             rows = zip(token.tolist(), fired, counts.count(token), lift, strict=True)
@@ -143,9 +143,10 @@ class FeatureTables:
     def _neighbours(self) -> Iterator[Sequence[object]]:
         n = self.settings.neighbours
         by_decoder = nearest_directions(self.directions[self._living], self._living, n)
-        for by, found in (("decoder", by_decoder), ("cofiring", self.collected.cofiring.nearest(self._living, n))):
-            for latent, (others, similarity) in zip(self._living, found, strict=True):
-                for rank, (other, value) in enumerate(zip(others, similarity, strict=True), 1):
+        by_cofiring = self.collected.cofiring.nearest(self._living, n)
+        for latent, *found in zip(self._living, by_decoder, by_cofiring, strict=True):
+            for by, near in zip(("decoder", "cofiring"), found, strict=True):
+                for rank, (other, value) in enumerate(zip(*near, strict=True), 1):
                     yield latent, by, rank, other, value
 
     def _examples(self) -> Iterator[Sequence[object]]:

@@ -33,15 +33,17 @@ class Unembedding:
     def logits(self, directions: Float[Tensor, "direction d_in"]) -> Float[Tensor, "direction vocabulary"]:
         """Return the logit lens of directions (nostalgebraist 2020): which tokens they promote and suppress.
 
-        Equation: W_U (norm(d) − norm(0)) / √d_in, without the head's bias. For an RMS norm of gain γ and a direction of
-        norm 1 that is W_U (γ ⊙ d): what d adds to the logits of an activation whose root mean square is 1; a layer norm
-        centres d first.
+        Equation: W_U (norm(√d_in d) − norm(0)) / √d_in, without the head's bias. For an RMS norm of gain γ and a
+        direction of norm 1 that is W_U (γ ⊙ d): what d adds to the logits of an activation whose root mean square is 1,
+        as is that of √d_in d, which keeps the norm's ε (beside the mean square) small. A layer norm centres d first and
+        gives it norm 1 again.
         """
         directions = directions.to(self.head)
         if self.norm is not None:
+            scale = directions.shape[1] ** 0.5
             with float64_for_float32() if self.head.dtype == torch.float64 else nullcontext():
-                directions = self.norm(directions) - self.norm(torch.zeros_like(directions))
-            directions = directions / directions.shape[1] ** 0.5
+                directions = self.norm(scale * directions) - self.norm(torch.zeros_like(directions))
+            directions = directions / scale
         return directions @ self.head.T
 
 
