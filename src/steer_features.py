@@ -20,7 +20,7 @@ from fast_sae.steering.steer import Material, steer
 from fast_sae.training.settings import TrainSettings, training_record
 
 
-def main(
+def main(  # noqa: PLR0917  (its paths are its wiring)
     prepared: Path = Path("data/prepared"),
     sae: Path = Path("models/sae"),
     features: Path = Path("data/features"),

@@ -27,17 +27,22 @@ class LabelLatent(NamedTuple):
     """On validation."""
 
 
-def best_latents(labels: pd.DataFrame, n: int) -> list[LabelLatent]:
+def best_latents(labels: pd.DataFrame, n: int, prompts: Sequence[str]) -> list[LabelLatent]:
     """Return the labels that a latent tells best, the best told first, each with that latent.
 
     Args:
         labels: The table `labels` of data/features.
         n: How many labels, at most.
+        prompts: What will be asked; a label that one of them names is left out.
     """
-    order = labels.sort_values(["validation_auroc", "label", "latent"], ascending=[False, True, True])
-    best = order.drop_duplicates("label").head(n)
-    rows = zip(best["label"], best["latent"], best["validation_auroc"], strict=True)
-    return [LabelLatent(str(label), int(latent), float(auroc)) for label, latent, auroc in rows]
+    found: dict[str, LabelLatent] = {}
+    for label, latent, auroc in labels[["label", "latent", "validation_auroc"]].itertuples(index=False):
+        if label not in found or (auroc, -latent) > (found[label].auroc, -found[label].latent):
+            found[label] = LabelLatent(label, latent, auroc)
+    told = sorted(
+        (one for one in found.values() if unnamed(one.label, prompts)), key=lambda one: (-one.auroc, one.label)
+    )
+    return told[:n]
 
 
 def unnamed(label: str, prompts: Sequence[str]) -> bool:

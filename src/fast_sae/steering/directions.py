@@ -1,7 +1,7 @@
 """What is added to the residual stream: latents' decoder rows, and controls of the same norm, 1."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ class Direction:
 
     name: str
     role: Role
-    vector: Float[Tensor, " d_in"]
+    vector: Float[Tensor, " d_in"] = field(compare=False)
     """In float64, on the CPU."""
     latent: int | None = None
 
@@ -44,12 +44,9 @@ def random_directions(d_in: int, n: int, seed: int) -> list[Direction]:
     return [Direction(f"random {i}", "random", _unit(torch.from_numpy(row))) for i, row in enumerate(drawn)]
 
 
-def other_latents(
-    sae: SparseAutoencoder, living: Sequence[int], steered: Collection[int], n: int, seed: int
-) -> list[Direction]:
-    """Draw some living latents that are not steered for themselves; all of them if there are no more."""
-    left = sorted({*living} - {*steered})
-    drawn = np.random.default_rng(seed).permutation(left)[:n].tolist()
+def other_latents(sae: SparseAutoencoder, living: Sequence[int], n: int, seed: int) -> list[Direction]:
+    """Draw some of the living latents that are not steered for themselves; all of them if there are no more."""
+    drawn = np.random.default_rng(seed).permutation(living)[:n].tolist()
     return [latent_direction(sae, latent, "other") for latent in sorted(drawn)]
 
 

@@ -10,13 +10,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, UInt8
 
 from fast_sae.statistics import percentile_interval, resample_counts, resampled_sums
 from fast_sae.steering.choosing import LabelLatent
 from fast_sae.steering.settings import SteerSettings
-from fast_sae.steering.trials import UNSTEERED, sound
+from fast_sae.steering.trials import UNSTEERED, Continuation
 
 CONTROLS = ("random", "other")
 
@@ -40,58 +39,72 @@ class Chosen(NamedTuple):
     """The label's rate on the choosing prompts at that dose."""
 
 
-def choose(candidates: Sequence[LabelLatent], choosing: pd.DataFrame, alphas: Sequence[float]) -> list[Chosen]:
+def choose(
+    candidates: Sequence[LabelLatent], choosing: Sequence[Continuation], alphas: Sequence[float], max_repetition: float
+) -> list[Chosen]:
     """Choose each candidate's dose, and order the candidates by the rate that it reaches; of equal doses the smallest.
 
     Args:
         candidates: Labels and their latents.
         choosing: Continuations of the choosing prompts.
         alphas: The doses.
+        max_repetition: As `shown` takes it.
     """
     found = []
     for label, latent, auroc in candidates:
-        rates = [float(np.mean(shown(choosing, label, "latent", alpha, latent))) for alpha in alphas]
+        rates = [
+            float(shown(select(choosing, "latent", alpha, latent), label, max_repetition).mean()) for alpha in alphas
+        ]
         best = min(range(len(alphas)), key=lambda i: (-rates[i], alphas[i]))
         found.append(Chosen(label, latent, auroc, alphas[best], rates[best]))
     return sorted(found, key=lambda chosen: (-chosen.choosing_rate, -chosen.auroc, chosen.label))
 
 
-def shown(
-    continuations: pd.DataFrame, label: str, role: str, alpha: float, latent: int | None = None
-) -> Float[np.ndarray, " prompt"]:
-    """Return, for each prompt, the share of the directions of one role at one dose under which a label is shown.
+def shown(continuations: Sequence[Continuation], label: str, max_repetition: float) -> Float[np.ndarray, " prompt"]:
+    """Return, for each prompt, the share of its continuations that show a label and are no mere repetition.
 
     Args:
-        continuations: Of the prompts.
+        continuations: As many of each prompt.
         label: What is recognised.
-        role: `latent`, `random`, `other` or `none`.
-        alpha: The dose.
-        latent: Of role `latent`: which one.
+        max_repetition: Share of repeated n-grams above which a continuation shows nothing.
     """
-    rows = continuations[(continuations["role"] == role) & (continuations["alpha"] == alpha)]
-    if latent is not None:
-        rows = rows[rows["latent"] == latent]
-    return sound(rows, label).groupby(rows["prompt"]).mean().to_numpy(np.float64)
+    of_prompt: dict[int, list[bool]] = {}
+    for one in continuations:
+        shows = one.recognised == label and one.repetition <= max_repetition
+        of_prompt.setdefault(one.prompt, []).append(shows)
+    return np.array([np.mean(of_prompt[prompt]) for prompt in sorted(of_prompt)])
+
+
+def select(
+    continuations: Sequence[Continuation], role: str, alpha: float, latent: int | None = None
+) -> list[Continuation]:
+    """Return the continuations of one role at one dose; of role `latent`, those of one latent."""
+    return [
+        one
+        for one in continuations
+        if (one.trial.role, one.trial.alpha) == (role, alpha)
+        and (latent is None or (one.trial.direction is not None and one.trial.direction.latent == latent))
+    ]
 
 
 @dataclass(frozen=True)
 class Effects:
     """What was measured on the scoring prompts."""
 
-    scoring: pd.DataFrame
+    scoring: Sequence[Continuation]
     chosen: Sequence[Chosen]
     settings: SteerSettings
 
     @property
     def n_prompts(self) -> int:
         """Count the scoring prompts."""
-        return self.scoring["prompt"].nunique()
+        return len({one.prompt for one in self.scoring})
 
     def rate(self, chosen: Chosen, role: str, alpha: float) -> Float[np.ndarray, " prompt"]:
         """Return a label's rate for each prompt; of the unsteered model at dose 0 whatever the role."""
-        if alpha == 0:
-            return shown(self.scoring, chosen.label, UNSTEERED, 0.0)
-        return shown(self.scoring, chosen.label, role, alpha, chosen.latent if role == "latent" else None)
+        role = role if alpha else UNSTEERED
+        found = select(self.scoring, role, alpha, chosen.latent if role == "latent" else None)
+        return shown(found, chosen.label, self.settings.max_repetition)
 
     def mean_rate(self, role: str, alpha: float | None) -> Float[np.ndarray, " prompt"]:
         """Return the mean over the chosen labels; alpha None: each at the dose chosen for it."""
@@ -123,18 +136,3 @@ class Effects:
     @cached_property
     def _counts(self) -> UInt8[np.ndarray, "sample prompt"]:
         return resample_counts(self.n_prompts, self.settings.bootstrap_resamples, self.settings.seed)
-
-
-def costs(continuations: pd.DataFrame) -> dict[str, float | int | None]:
-    """Return what some continuations cost the unsteered model, and how far they repeat themselves.
-
-    Perplexity is exp(Σ −log p / Σ tokens), over all of them.
-    """
-    if not len(continuations):
-        return {"continuations": 0, "perplexity": None, "repetition": None}
-    nats, tokens = continuations["nats"].sum(), continuations["tokens"].sum()
-    return {
-        "continuations": len(continuations),
-        "perplexity": float(np.exp(nats / tokens)),
-        "repetition": float(continuations["repetition"].mean()),
-    }

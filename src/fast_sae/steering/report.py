@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fast_sae.artifacts import whole_file, write_metrics, write_table
-from fast_sae.steering.effects import CONTROLS, Chosen, Effects, Estimate, costs
+from fast_sae.steering.effects import CONTROLS, Chosen, Effects, Estimate
 from fast_sae.steering.settings import SteerSettings
-from fast_sae.steering.trials import UNSTEERED, records
+from fast_sae.steering.trials import UNSTEERED, Continuation, perplexity, record
 
 _RATE = ("rate", "rate_low", "rate_high")
 CURVE_COLUMNS = ("direction", "alpha", "alpha_over_norm", "labels", *_RATE)
@@ -26,7 +25,7 @@ class SteerReport:
     settings: SteerSettings
     effects: Effects | None = None
     """None if nothing was steered."""
-    choosing: pd.DataFrame = field(default_factory=pd.DataFrame)
+    choosing: Sequence[Continuation] = ()
     candidates: Sequence[Chosen] = ()
     """Every label that was tried on the choosing prompts, the best first."""
     unlabelled: Mapping[int, str] = field(default_factory=dict)
@@ -83,11 +82,15 @@ class SteerReport:
     def costs(self) -> pd.DataFrame:
         """Return what each direction at each dose does to the text and to held-out chats."""
         rows = []
-        if self.effects:
-            groups = self.effects.scoring.groupby(["direction", "alpha"], sort=False)
-            for (name, alpha), continuations in groups:  # pyright: ignore[reportGeneralTypeIssues]
-                about = {"direction": name, "role": continuations["role"].iloc[0], **self._dose(alpha)}
-                rows.append(about | costs(continuations) | {"chat_perplexity": self.chat_perplexity.get((name, alpha))})
+        for trial in dict.fromkeys(one.trial for one in self.effects.scoring) if self.effects else ():
+            found = self._of(trial.name, trial.alpha)
+            rows.append({"direction": trial.name, "role": trial.role, **self._dose(trial.alpha)})
+            rows[-1] |= {
+                "continuations": len(found),
+                "perplexity": perplexity(found),
+                "repetition": sum(one.repetition for one in found) / len(found),
+                "chat_perplexity": self.chat_perplexity[trial.name, trial.alpha],
+            }
         return pd.DataFrame(rows, columns=["direction", "role", *CURVE_COLUMNS[1:3], *COST_COLUMNS])
 
     def write(self, folder: Path, metrics: Path, plots: Path) -> None:
@@ -129,7 +132,8 @@ class SteerReport:
             f"{settings.random_controls} random directions, {settings.latent_controls} other latents."
         )
         if self.accuracy is not None:
-            yield f"Labels are recognised by naive Bayes over words; on test texts it names {self.accuracy:.1%} rightly."
+            told = f"which names {self.accuracy:.1%} of the test texts rightly"
+            yield f"Labels are recognised by naive Bayes over words, {told}."
         yield ""
 
     def _verdict(self, effects: Effects) -> Iterator[str]:
@@ -147,25 +151,23 @@ class SteerReport:
             f"{effects.mean_rate(UNSTEERED, 0.0).mean():.1%} unsteered;"
         )
         yield f"above a random direction by {_told(differences[0])}, above another latent by {_told(differences[1])}."
-        yield f"By itself, the latent of {len(raised)} of the {n} labels does; well above means that both differences are"
-        yield f"at least {self.settings.margin:.0%} and their {self.settings.confidence:.0%} intervals lie above 0."
+        yield f"By itself, the latent of {len(raised)} of the {n} labels does; well above means that both differences"
+        yield f"are at least {self.settings.margin:.0%} and their {self.settings.confidence:.0%} intervals lie above 0."
         yield ""
         yield "| label | latent | α | on choosing prompts | latent | random | other | perplexity | raised |"
         yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
         for one in effects.chosen:
             rates = [_told(effects.estimate(effects.rate(one, role, one.alpha))) for role in ("latent", *CONTROLS)]
-            cost = costs(self._rows(f"latent {one.latent}", one.alpha))["perplexity"]
+            cost = perplexity(self._of(f"latent {one.latent}", one.alpha))
             yield (
                 f"| {one.label} | {one.latent} | {one.alpha:.4g} | {one.choosing_rate:.1%} | {' | '.join(rates)} | "
                 f"{cost:.3g} | {'yes' if one in raised else 'no'} |"
             )
         yield ""
-        yield f"Perplexity is that of the continuations under the unsteered model, which is {self._unsteered():.3g} for its own."
+        yield f"Perplexity: of the continuations under the unsteered model; of its own it is {self._unsteered():.3g}."
         reached = sum(candidate.choosing_rate > 0 for candidate in self.candidates)
-        yield (
-            f"{len(self.candidates)} labels were tried on the choosing prompts; {reached} were recognised there at some "
-            "dose (candidates.csv)."
-        )
+        tried = f"{len(self.candidates)} labels were tried on the choosing prompts"
+        yield f"{tried}, of which {reached} were recognised there at some dose (candidates.csv)."
         yield ""
 
     def _unlabelled(self, effects: Effects) -> Iterator[str]:
@@ -174,20 +176,17 @@ class SteerReport:
         yield f"| latent | chosen by | {' | '.join(f'{alpha:.4g}' for alpha in self.alphas)} |"
         yield "| --- | --- |" + " --- |" * len(self.alphas)
         for latent, chosen_by in self.unlabelled.items():
-            found = [costs(self._rows(f"latent {latent}", alpha))["perplexity"] for alpha in self.alphas]
+            found = [perplexity(self._of(f"latent {latent}", alpha)) for alpha in self.alphas]
             yield f"| {latent} | {chosen_by} | {' | '.join(f'{value:.3g}' for value in found)} |"
         yield ""
         yield f"Unsteered it is {self._unsteered():.3g}; costs.csv has the controls and repetition."
 
-    def _rows(self, name: str, alpha: float) -> pd.DataFrame:
+    def _of(self, name: str, alpha: float) -> list[Continuation]:
         assert self.effects
-        scoring = self.effects.scoring
-        return scoring[(scoring["direction"] == name) & (scoring["alpha"] == alpha)]
+        return [one for one in self.effects.scoring if (one.trial.name, one.trial.alpha) == (name, alpha)]
 
     def _unsteered(self) -> float:
-        value = costs(self._rows(UNSTEERED, 0.0))["perplexity"]
-        assert value is not None
-        return value
+        return perplexity(self._of(UNSTEERED, 0.0))
 
     def _doses(self) -> list[tuple[str, float]]:
         return [(role, alpha) for role in ("latent", *CONTROLS) for alpha in (0.0, *self.alphas)]
@@ -196,11 +195,10 @@ class SteerReport:
         return {"alpha": alpha, "alpha_over_norm": alpha / self.norm}
 
     def _records(self) -> Iterator[dict[str, object]]:
-        if self.effects is None:
-            return
-        prompts = {"choosing": self.settings.choosing_prompts, "scoring": self.settings.prompts}
-        yield from records(self.choosing, prompts)
-        yield from records(self.effects.scoring, prompts)
+        for one in self.choosing:
+            yield record(one, "choosing", self.settings.choosing_prompts[one.prompt])
+        for one in self.effects.scoring if self.effects else ():
+            yield record(one, "scoring", self.settings.prompts[one.prompt])
 
 
 def _with_bounds(name: str, estimate: Estimate) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Steering, whole: choose latents and doses on some prompts, score them on others beside controls of equal norm."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.lineage import require_same_model
 from fast_sae.splice.causal_lm import NoCausalLMError
-from fast_sae.steering.choosing import LabelLatent, best_latents, residual_norm, special_latents, unnamed
+from fast_sae.steering.choosing import LabelLatent, best_latents, residual_norm, special_latents
 from fast_sae.steering.directions import Direction, latent_direction, other_latents, random_directions
 from fast_sae.steering.effects import Chosen, Effects, choose
 from fast_sae.steering.model import SteeredModel
@@ -75,7 +75,9 @@ def steer(
     except NoCausalLMError as error:
         raise ModelError(f"{error}; steer_features needs a model with an LM head: set steer.enabled: false") from None
     sae = material.sae.to(steered.lm.model.device)
-    chats = _draw(material.examples, settings)
+    chats: dict[Split, list[Example]] = {
+        split: draw(material.examples[split], n, settings.seed) for split, n in _chats(settings).items()
+    }
     rendered = render_examples(chats, steered.tokenizer, extract)
     norm = residual_norm(steered, rendered["validation"], material.kinds)
     alphas = sorted({*settings.alphas, *(units * norm for units in settings.norm_alphas)})
@@ -83,13 +85,14 @@ def steer(
     candidates = _candidates(material.features, settings) if recogniser else []
 
     tried = [latent_direction(sae, latent) for latent in dict.fromkeys(one.latent for one in candidates)]
-    choosing = write_all(steered, settings.choosing_prompts, plan(tried, alphas), recogniser, settings, part="choosing")
-    ordered = choose(candidates, choosing, alphas)
+    choosing = write_all(steered, settings.choosing_prompts, plan(tried, alphas), recogniser, settings, scored=False)
+    ordered = choose(candidates, choosing, alphas, settings.max_repetition)
     chosen = ordered[: settings.label_latents]
     unlabelled = _unlabelled(steered, sae, rendered["validation"], chosen, settings)
-    directions = _directions(material, sae, [*(one.latent for one in ordered)], chosen, unlabelled, settings)
-    trials = plan(directions, alphas)
-    scoring = write_all(steered, settings.prompts, trials, recogniser, settings, part="scoring")
+    scored = [*dict.fromkeys([*(one.latent for one in chosen), *unlabelled])]
+    spared = {*scored, *(one.latent for one in candidates)}
+    trials = plan(_directions(sae, scored, _living(material.features, spared), settings), alphas)
+    scoring = write_all(steered, settings.prompts, trials, recogniser, settings, scored=True)
     return SteerReport(
         settings,
         Effects(scoring, chosen, settings),
@@ -104,20 +107,17 @@ def steer(
 
 
 def _candidates(features: FeatureStore, settings: SteerSettings) -> list[LabelLatent]:
-    labels = features.table("labels")
     prompts = [*settings.prompts, *settings.choosing_prompts]
-    return best_latents(labels[labels["label"].map(lambda label: unnamed(label, prompts))], settings.candidate_labels)
+    return best_latents(features.table("labels"), settings.candidate_labels, prompts)
 
 
-def _draw(examples: Mapping[Split, Sequence[Example]], settings: SteerSettings) -> dict[Split, list[Example]]:
-    """Draw the chats of validation and test that are read."""
-    drawn: dict[Split, list[Example]] = {}
-    sizes: tuple[tuple[Split, int], ...] = (("validation", settings.chats), ("test", settings.test_chats))
-    for split, n in sizes:
-        part = examples[split]
-        order = np.random.default_rng(settings.seed).permutation(len(part))[:n]
-        drawn[split] = [part[i] for i in sorted(order)]
-    return drawn
+def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """Draw examples at random, in their order; all of them if there are no more."""
+    return [examples[i] for i in sorted(np.random.default_rng(seed).permutation(len(examples))[:n])]
+
+
+def _chats(settings: SteerSettings) -> dict[Split, int]:
+    return {"validation": settings.chats, "test": settings.test_chats}
 
 
 def _unlabelled(
@@ -133,19 +133,16 @@ def _unlabelled(
     return {latent: by for latent, by in found.items() if latent not in {one.latent for one in chosen}}
 
 
+def _living(features: FeatureStore, but: Collection[int]) -> list[int]:
+    return sorted({*map(int, features.latents.index)} - {*but})
+
+
 def _directions(
-    material: Material,
-    sae: SparseAutoencoder,
-    candidates: Sequence[int],
-    chosen: Sequence[Chosen],
-    unlabelled: Mapping[int, str],
-    settings: SteerSettings,
+    sae: SparseAutoencoder, scored: Sequence[int], living: Sequence[int], settings: SteerSettings
 ) -> list[Direction]:
-    """Return what is scored: each latent once, then the controls, which no label is told by."""
-    steered = [*dict.fromkeys([*(one.latent for one in chosen), *unlabelled])]
-    living = [int(latent) for latent in material.features.latents.index]
+    """Return each latent once, then the controls; no label is told by a latent that is one."""
     return [
-        *(latent_direction(sae, latent) for latent in steered),
+        *(latent_direction(sae, latent) for latent in scored),
         *random_directions(sae.d_in, settings.random_controls, settings.seed),
-        *other_latents(sae, living, {*steered, *candidates}, settings.latent_controls, settings.seed),
+        *other_latents(sae, living, settings.latent_controls, settings.seed),
     ]

@@ -3,11 +3,11 @@
 Cost: a continuation per prompt, direction and dose, and one pass of the unsteered model over each that is scored.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,7 +20,7 @@ from fast_sae.steering.recogniser import Recogniser
 from fast_sae.steering.settings import SteerSettings
 
 UNSTEERED = "none"
-"""Name of the direction of the continuations at dose 0."""
+"""Name and role of what is added at dose 0: nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,34 @@ class Trial:
         """The direction's name."""
         return self.direction.name if self.direction else UNSTEERED
 
+    @property
+    def role(self) -> str:
+        """The direction's role."""
+        return self.direction.role if self.direction else UNSTEERED
+
     def shift(self, d_in: int) -> Float[Tensor, " d_in"]:
         """Return α·d."""
         return self.alpha * self.direction.vector if self.direction else torch.zeros(d_in, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What was written of one prompt in one trial."""
+
+    trial: Trial
+    prompt: int
+    """Its number."""
+    text: str
+    tokens: int
+    """With the one that ended it."""
+    ended: bool
+    """Whether it came to an end by itself."""
+    repetition: float
+    """Share of its n-grams that stood in it before."""
+    recognised: str | None
+    """The label that its words show."""
+    nats: float
+    """Σ −log p of its tokens under the unsteered model; NaN if it is not scored."""
 
 
 def plan(directions: Sequence[Direction], alphas: Sequence[float]) -> list[Trial]:
@@ -53,9 +78,9 @@ def write_all(
     recogniser: Recogniser | None,
     settings: SteerSettings,
     *,
-    part: str,
-) -> pd.DataFrame:
-    """Continue every prompt in every trial and measure what is written.
+    scored: bool,
+) -> list[Continuation]:
+    """Continue every prompt in every trial and measure what is written, trial behind trial.
 
     Args:
         model: What writes.
@@ -63,24 +88,30 @@ def write_all(
         trials: Directions and doses.
         recogniser: Names the label that a continuation shows; None for data without labels.
         settings: The `steer` section.
-        part: `choosing` or `scoring`.
-
-    Returns:
-        A row per trial and prompt: part, prompt (its number), direction, role, latent, alpha, text, tokens, ended,
-        repetition, sound, recognised, nats.
+        scored: Whether what the continuations cost the unsteered model is measured too.
     """
     asked = [model.prompt(prompt) for prompt in prompts]
     tasks = [(trial, i) for trial in trials for i in range(len(prompts))]
     ids = [asked[i] for _, i in tasks]
     shifts = torch.stack([trial.shift(model.lm.d_in) for trial, _ in tasks])
-    with progress_bar(f"steer, {part}", "continuation", len(tasks)) as progress:
+    with progress_bar("steer", "continuation", len(tasks)) as progress:
         written = model.write(ids, shifts, settings.max_new_tokens, progress.update)
-    nats = model.nats([a + b for a, b in zip(ids, written, strict=True)], [*map(len, ids)])
-    rows = [
-        {"part": part, "prompt": i, **_described(trial), **_measured(model, tokens, recogniser, settings), "nats": cost}
-        for (trial, i), tokens, cost in zip(tasks, written, nats.tolist(), strict=True)
+    nats = [math.nan] * len(tasks)
+    if scored:
+        nats = model.nats([a + b for a, b in zip(ids, written, strict=True)], [*map(len, ids)]).tolist()
+    return [
+        Continuation(
+            trial,
+            i,
+            text := model.text(tokens),
+            len(tokens),
+            model.ended(tokens),
+            repetition(tokens, settings.ngram),
+            recogniser.predict(text) if recogniser else None,
+            cost,
+        )
+        for (trial, i), tokens, cost in zip(tasks, written, nats, strict=True)
     ]
-    return pd.DataFrame(rows).astype({"latent": "Int64"})
 
 
 def perplexity_of_chats(
@@ -106,51 +137,31 @@ def repetition(tokens: Sequence[int], n: int) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def sound(continuations: pd.DataFrame, label: str) -> pd.Series:
-    """Say which continuations show a label and are no mere repetition of its words."""
-    return (continuations["recognised"] == label) & continuations["sound"]
-
-
-def records(continuations: pd.DataFrame, prompts: dict[str, Sequence[str]]) -> Iterator[dict[str, object]]:
-    """Yield each continuation for generations.jsonl, numbers rounded so that no processor changes them."""
-    for row in continuations.to_dict("records"):
-        perplexity = float(np.exp(row["nats"] / row["tokens"]))
-        yield {
-            "part": row["part"],
-            "prompt": prompts[row["part"]][row["prompt"]],
-            "direction": row["direction"],
-            "role": row["role"],
-            "alpha": _rounded(row["alpha"]),
-            "continuation": row["text"],
-            "tokens": row["tokens"],
-            "ended": row["ended"],
-            "recognised": row["recognised"],
-            "perplexity": _rounded(perplexity),
-            "repetition": _rounded(row["repetition"]),
-        }
-
-
-def _described(trial: Trial) -> dict[str, object]:
-    direction = trial.direction
-    latent = None if direction is None else direction.latent
-    return {"direction": trial.name, "role": direction.role if direction else UNSTEERED, "latent": latent} | {
-        "alpha": trial.alpha
+def record(continuation: Continuation, part: str, prompt: str) -> dict[str, object]:
+    """Return a line of generations.jsonl, numbers rounded so that no processor changes them."""
+    trial = continuation.trial
+    found: dict[str, object] = {
+        "part": part,
+        "prompt": prompt,
+        "direction": trial.name,
+        "role": trial.role,
+        "alpha": round_number(trial.alpha),
+        "continuation": continuation.text,
+        "tokens": continuation.tokens,
+        "ended": continuation.ended,
+        "recognised": continuation.recognised,
+        "repetition": round_number(continuation.repetition),
     }
+    if not math.isnan(continuation.nats):
+        found["perplexity"] = round_number(perplexity([continuation]))
+    return found
 
 
-def _measured(
-    model: SteeredModel, tokens: Sequence[int], recogniser: Recogniser | None, settings: SteerSettings
-) -> dict[str, object]:
-    text, repeated = model.text(tokens), repetition(tokens, settings.ngram)
-    return {
-        "text": text,
-        "tokens": len(tokens),
-        "ended": model.ended(tokens),
-        "repetition": repeated,
-        "sound": repeated <= settings.max_repetition,
-        "recognised": recogniser.predict(text) if recogniser else None,
-    }
+def perplexity(continuations: Sequence[Continuation]) -> float:
+    """Return exp(Σ −log p / Σ tokens) over some continuations, under the unsteered model."""
+    return math.exp(sum(one.nats for one in continuations) / sum(one.tokens for one in continuations))
 
 
-def _rounded(value: float) -> float:
+def round_number(value: float) -> float:
+    """Round to 6 significant digits."""
     return float(f"{value:.6g}")
