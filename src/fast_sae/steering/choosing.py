@@ -1,7 +1,7 @@
 """Which latents are steered: those that tell a label best on validation, and those strongest on special tokens."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.render import Rendered
@@ -56,12 +55,12 @@ def unnamed(label: str, prompts: Sequence[str]) -> bool:
 
 
 def special_flags(
-    rendered: Rendered, tokenizer: PreTrainedTokenizerBase, settings: SteerSettings
+    rendered: Rendered, decode: Callable[[int], str], settings: SteerSettings
 ) -> Bool[np.ndarray, " position"]:
     """Mark the tokens of `special_kinds`, of `special_tokens` alone if any are named."""
     marked = np.isin(rendered.kinds, [int(Kind[name.upper()]) for name in settings.special_kinds])
     if settings.special_tokens:
-        texts = [str(tokenizer.decode([token])) for token in rendered.token_ids.tolist()]
+        texts = [decode(token) for token in rendered.token_ids.tolist()]
         marked &= np.isin(texts, settings.special_tokens)
     return marked
 
@@ -96,7 +95,7 @@ def special_latents(
     model: SteeredModel, sae: SparseAutoencoder, chats: Sequence[Rendered], settings: SteerSettings
 ) -> list[int]:
     """Return the latents that are strongest on special tokens of some chats."""
-    states = model.read(chats, lambda chat: special_flags(chat, model.tokenizer, settings))
+    states = model.read(chats, lambda chat: special_flags(chat, model.token, settings))
     return strongest(mean_maxima(sae, states), settings.special_latents)
 
 

@@ -107,6 +107,10 @@ class SteeredModel:
         told = written[:-1] if self.ended(written) else written
         return str(self.tokenizer.decode([*told], skip_special_tokens=False))
 
+    def token(self, token: int) -> str:
+        """Return one token as text."""
+        return str(self.tokenizer.decode([token]))
+
     def ended(self, written: Sequence[int]) -> bool:
         """Whether a continuation came to an end by itself."""
         return bool(written) and written[-1] in self._stop
