@@ -7,13 +7,12 @@ dead. Every example is one window.
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from fast_sae.artifacts import write_manifest
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.splits import Split
 from fast_sae.features.store import FeatureStore
-from fast_sae.features.tables import SCHEMAS, STAGE, write_features_table
+from fast_sae.features.tables import STAGE, from_rows, write_features_table
 
 LABELS = ("counting", "waiting")
 RECORD = {"features": {"window_tokens": 64}}
@@ -47,26 +46,27 @@ def example_activations(index: int) -> np.ndarray:
 def make_store(folder: Path) -> FeatureStore:
     """Write the folder and open it."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts, windows, pooled = [], [], {"validation": [], "test": []}
+    texts, windows, pooled, examples = [], [], [], []
     splits: tuple[Split, ...] = ("validation", "test")
     for split in splits:
         offset = len(texts)
         for i in range(N_EXAMPLES):
             tokens, kinds, label = example_tokens(i)
+            examples.append((split, i, label))
             texts.append((offset + i, split, i, 0, label, list(range(len(tokens))), tokens, kinds))
             for latent in range(M):
                 strength = example_activations(i)[:, latent].max()
                 if strength > 0:
-                    pooled[split].append((i, latent, strength))
+                    pooled.append((split, i, latent, strength))
         for latent in range(3):
             windows += _windows_of(latent, split, offset)
     _write(folder, "texts", texts)
     _write(folder, "windows", windows)
-    for split in splits:
-        _write(folder, f"pooled_{split}", pooled[split])
+    _write(folder, "pooled", pooled)
+    _write(folder, "examples", examples)
     rates = [0.1] * 6
     shape = [1.0] * 7
-    of_kind = [0.0, 0.0, 1.0, 0.0, 0.0]
+    of_kind = [0.0, 0.0, 0.0, 1.0, 0.0]
     latents = [
         (k, *rates, *shape, *of_kind, *best)
         for k, best in enumerate([(None, None, None), ("counting", 1.0, 1.0), (None, None, None)])
@@ -97,7 +97,4 @@ def _windows_of(latent: int, split: Split, offset: int) -> list[tuple]:
 
 
 def _write(folder: Path, name: str, rows: list[tuple]) -> None:
-    schema = SCHEMAS[name]
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in schema]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    write_features_table(folder, name, pa.Table.from_arrays(arrays, schema=schema))
+    write_features_table(folder, name, [from_rows(name, rows)])

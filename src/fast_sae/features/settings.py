@@ -22,6 +22,8 @@ class FeaturesSettings(Settings):
     """Windows kept of each latent, drawn at random among those in which it fires."""
     silent_windows: Positive
     """Windows kept of each latent, drawn at random among those in which it does not fire."""
+    pooled_examples: Positive
+    """Examples of each split whose latents are pooled, drawn at random, at most: for labels and hypotheses."""
     listed_tokens: Count
     """Tokens listed by lift."""
     min_token_count: Positive

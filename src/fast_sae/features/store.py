@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import scipy.sparse as sp
 
 from fast_sae.artifacts import Json, Manifest, read_manifest
@@ -57,36 +58,51 @@ class FeatureStore:
 
     def windows(self, latent: int, split: Split, sample: Sample) -> list[Shown]:
         """Return the windows kept for a latent, those in which it is strongest first."""
-        rows = self._windows.get((latent, split, sample))
-        if rows is None:
-            return []
-        return [self._shown(row, sample) for row in rows]
+        return [
+            self._shown(row, sample)
+            for row in self._windows(latent)
+            if (row["split"], row["sample"]) == (split, sample)
+        ]
+
+    def pooled_examples(self, split: Split) -> pd.DataFrame:
+        """Return the `example` (its index in data/prepared, rising) and `label` of each example that is pooled."""
+        return read_features_table(self.folder, "examples", split=split).select(["example", "label"]).to_pandas()
 
     def pooled(self, split: Split) -> sp.csr_array:
-        """Return each example's largest activation of each latent, over its tokens of the trained kinds.
+        """Return each pooled example's largest activation of each latent, over its tokens of the trained kinds.
 
-        Shape: (examples, M), float32; 0 where a latent does not fire.
+        Shape: (pooled examples, M), float32, in the order of `pooled_examples`; 0 where a latent does not fire.
         """
-        table = self.table(f"pooled_{split}")
-        shape = (self.count("examples", split), self.M)
-        entries = (table["activation"].to_numpy(), (table["example"].to_numpy(), table["latent"].to_numpy()))
-        return sp.csr_array(entries, shape=shape, dtype=np.float32)
+        table = read_features_table(self.folder, "pooled", split=split)
+        example, latent, activation = (table[name].to_numpy() for name in ("example", "latent", "activation"))
+        examples = self.pooled_examples(split)["example"].to_numpy()
+        place = np.searchsorted(examples, example)
+        return sp.csr_array((activation, (place, latent)), shape=(len(examples), self.M), dtype=np.float32)
+
+    def _windows(self, latent: int) -> list[dict]:
+        if latent not in self._seen:
+            self._seen[latent] = read_features_table(self.folder, "windows", latent=latent).to_pylist()
+        return self._seen[latent]
 
     @cached_property
-    def _windows(self) -> dict[tuple[int, str, str], list[dict]]:
-        table = self.table("windows").sort_values("rank", kind="stable")
-        groups = table.groupby(["latent", "split", "sample"], sort=False)
-        return {key: group.to_dict("records") for key, group in groups}  # pyright: ignore[reportReturnType]
+    def _seen(self) -> dict[int, list[dict]]:
+        return {}
 
     @cached_property
-    def _texts(self) -> dict[int, Window]:
-        return {
-            row["window"]: Window(
-                row["split"], row["example"], row["start"], tuple(row["tokens"]), tuple(row["kinds"]), row["label"]
-            )
-            for row in read_features_table(self.folder, "texts").to_pylist()
-        }
+    def _texts(self) -> pa.Table:
+        return read_features_table(self.folder, "texts")
+
+    @cached_property
+    def _read(self) -> dict[int, Window]:
+        return {}
+
+    def _window(self, number: int) -> Window:
+        """Return a window by its row in the table of texts; one object, however many latents keep it."""
+        if number not in self._read:
+            row = self._texts.slice(number, 1).to_pylist()[0]
+            place = row["split"], row["example"], row["start"]
+            self._read[number] = Window(*place, tuple(row["tokens"]), tuple(row["kinds"]), row["label"])
+        return self._read[number]
 
     def _shown(self, row: dict, sample: Sample) -> Shown:
-        activations = tuple(float(a) for a in row["activations"])
-        return Shown(self._texts[row["window"]], activations, sample, row["decile"], row["weight"])
+        return Shown(self._window(row["window"]), tuple(row["activations"]), sample, row["decile"], row["weight"])

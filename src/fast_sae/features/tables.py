@@ -8,11 +8,13 @@
     logit_lens      a row per latent, direction and token
     neighbours      a row per latent, measure and neighbour
     labels          a row per latent and label, the best first
-    pooled_SPLIT    a row per example and latent that fires in it: the largest activation
+    examples        a row per example whose latents are pooled, in the order of data/prepared
+    pooled          a row per such example and latent that fires in it: the largest activation
 
 Numbers are rounded before they are written (`stored_number`), so that another processor gives the same bytes.
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +47,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "q95": pa.float64(),
             "max_activation": pa.float64(),
             # The share of them that is of each kind
+            "begin_of_text": pa.float64(),
             "scaffold": pa.float64(),
             "role_name": pa.float64(),
             "content": pa.float64(),
             "end_of_turn": pa.float64(),
-            "begin_of_text": pa.float64(),
             # Chosen on validation; null without labels
             "best_label": pa.string(),
             "validation_auroc": pa.float64(),
@@ -121,30 +123,40 @@ SCHEMAS: dict[str, pa.Schema] = {
             "test_auroc": pa.float64(),
         }
     ),
-    "pooled_validation": pa.schema({"example": pa.int32(), "latent": pa.int32(), "activation": pa.float32()}),
-    "pooled_test": pa.schema({"example": pa.int32(), "latent": pa.int32(), "activation": pa.float32()}),
+    "examples": pa.schema({"split": pa.string(), "example": pa.int32(), "label": pa.string()}),
+    "pooled": pa.schema(
+        {"split": pa.string(), "example": pa.int32(), "latent": pa.int32(), "activation": pa.float32()}
+    ),
 }
 
 _BITS = 11
 """Significant bits of a stored activation: those of float16."""
 
 
-def write_features_table(folder: Path, name: str, table: pa.Table) -> None:
-    """Write one table of the folder; its columns are those of `SCHEMAS`."""
-    assert table.schema.equals(SCHEMAS[name]), name
-    with whole_file(folder / f"{name}.parquet") as part:
-        pq.write_table(table, part, compression="zstd")
+def write_features_table(folder: Path, name: str, parts: Iterable[pa.Table]) -> None:
+    """Write one table of the folder, a row group per part; its columns are those of `SCHEMAS`."""
+    with (
+        whole_file(folder / f"{name}.parquet") as path,
+        pq.ParquetWriter(path, SCHEMAS[name], compression="zstd") as file,
+    ):
+        for part in parts:
+            file.write_table(part, row_group_size=max(1, len(part)))
 
 
-def read_features_table(folder: Path, name: str) -> pa.Table:
+def read_features_table(folder: Path, name: str, **wanted: int | str) -> pa.Table:
     """Read one table of the folder.
+
+    Args:
+        folder: data/features.
+        name: One of `SCHEMAS`.
+        wanted: Values of columns, such as `latent=3`; other rows are not read.
 
     Raises:
         ArtifactError: if it is missing or damaged, or has other columns.
     """
     path = folder / f"{name}.parquet"
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, filters=[(column, "==", value) for column, value in wanted.items()] or None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {STAGE}") from None
     except (pa.ArrowException, OSError) as error:
@@ -164,3 +176,16 @@ def stored_number(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*
     mantissa, exponent = np.frexp(values)
     scale = 2.0**_BITS
     return np.ldexp(np.round(mantissa * scale) / scale, exponent).astype(np.float32)
+
+
+def from_rows(name: str, rows: Iterable[Sequence[object]]) -> pa.Table:
+    """Make a table from its rows."""
+    columns = [*zip(*rows, strict=True)] or [()] * len(SCHEMAS[name])
+    return from_columns(name, columns)
+
+
+def from_columns(name: str, columns: Sequence[object]) -> pa.Table:
+    """Make a table from its columns, in their order."""
+    schema = SCHEMAS[name]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

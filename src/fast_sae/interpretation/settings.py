@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fast_sae.artifacts import Json
 from fast_sae.backends.settings import BackendSettings
 
 
@@ -33,3 +34,13 @@ class InterpretSettings(BackendSettings):
             wanted = "names no latent" if self.latents == "listed" else f"is not read under latents={self.latents}"
             raise ValueError(f"interpret.listed {wanted}, found {list(self.listed)}")
         return self
+
+
+def interpret_record(features: Json, interpret: InterpretSettings) -> Json:
+    """Return what decides data/interpretations, as its manifest holds it.
+
+    Args:
+        features: The `features_record` of data/features.
+        interpret: The `interpret` section.
+    """
+    return {**features, "interpret": interpret.model_dump(mode="json")}
