@@ -111,14 +111,13 @@ def test_peaks_are_what_a_dictionary_gathers(batch_rows, by):
     expected = {(g, k): wanted[g, k] for g, k in zip(*np.nonzero(wanted), strict=True)}
     found = {}
     for part in encoded(latents, lengths, kinds.tolist(), batch_rows=batch_rows):
-        peaks = part.peaks(part.window if by == "window" else part.tokens.example)
+        peaks = part.by_window if by == "window" else part.by_example
         pairs = list(zip(peaks.group.tolist(), peaks.latent.tolist(), strict=True))
         assert pairs == sorted(set(pairs))
-        found |= dict(zip(pairs, peaks.value.tolist(), strict=True))
+        found |= dict(zip(pairs, peaks.peak.tolist(), strict=True))
         ends = [*peaks.start, len(part.row)][1:]
-        order = part.order_by(part.window if by == "window" else part.tokens.example)
-        for pair, value, start, end in zip(pairs, peaks.value, peaks.start, ends, strict=True):
-            here = order[start:end]
+        for pair, value, start, end in zip(pairs, peaks.peak, peaks.start, ends, strict=True):
+            here = peaks.order[start:end]
             assert set(part.latent[here].tolist()) == {pair[1]}
             assert part.value[here].max() == value
             assert (np.diff(part.row[here]) > 0).all()
@@ -128,5 +127,5 @@ def test_peaks_are_what_a_dictionary_gathers(batch_rows, by):
 def test_a_batch_in_which_nothing_fires_has_neither_entries_nor_peaks():
     (part,) = encoded([[-1, 0], [0, 0]], [2])
     assert (len(part.row), len(part.latent), len(part.value)) == (0, 0, 0)
-    assert [len(column) for column in part.peaks(part.window)] == [0, 0, 0, 0]
+    assert [len(column) for column in vars(part.by_window).values()] == [0, 0, 0, 0, 0]
     assert part.windows == range(1)
