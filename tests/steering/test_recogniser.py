@@ -14,11 +14,13 @@ def example(text: str, label: str | None) -> Example:
 
 
 def test_it_counts_as_computed_by_hand():
-    """Terms: red, blue, "red blue", green. P(a | red) ∝ 1/2 · 2/7, P(b | red) ∝ 1/2 · 1/5."""
+    """Terms: red, blue, "red blue", green. P(red | not a) = 1/5, P(red | not b) = 2/7: red speaks for a."""
     model = Recogniser(["red blue", "green"], ["a", "b"])
     assert model.predict("red") == "a"
-    assert model.predict("green") == "b"  # 1/2 · 2/5 against 1/2 · 1/7
-    assert model.predict("unheard of") == "a"  # no term is known, the priors are equal: the first
+    assert model.predict("green") == "b"  # 1/7 of what is not b, against 2/5 of what is not a
+    assert model.predict("unheard of") == "a"  # no term is known: the first
+    assert model.predict("red green") == "b"  # 2/7 · 1/7 of what is not b, against 1/5 · 2/5 of what is not a
+    assert model.predict("red red red green") == model.predict("red green")  # each term counts once
 
 
 def test_pairs_of_words_tell_what_single_words_do_not():
@@ -42,4 +44,4 @@ def test_it_names_most_texts_of_the_corpus_that_it_did_not_learn_from():
     texts, labels = ([record[field] for record in records] for field in ("text", "cognitive_action"))
     model = Recogniser(texts[:2000], labels[:2000])
     named = [model.predict(text) == label for text, label in zip(texts[2000:], labels[2000:], strict=True)]
-    assert sum(named) / len(named) >= 0.8
+    assert sum(named) / len(named) >= 0.98

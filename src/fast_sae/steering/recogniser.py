@@ -1,7 +1,6 @@
-"""Which label a text shows, by its words: multinomial naive Bayes, simple enough to be believed."""
+"""Which label a text shows, by its words: complement naive Bayes, simple enough to be believed."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -11,23 +10,23 @@ from fast_sae.chat.examples import Example
 
 
 class Recogniser:
-    """log P(label | text) = log P(label) + Σ_w count(w) · log P(w | label) + const, one count added to each term.
+    """The label for which Σ_w −log P(w | not label) is largest, over the terms w of a text, each counted once.
 
-    Terms w are lower-case words and pairs of neighbouring words.
+    Equation: P(w | not label) = (1 + texts of other labels that have w) / Σ over all terms of the same. Terms are
+    lower-case words and pairs of neighbouring words. Source: complement naive Bayes (Rennie, Shih, Teevan & Karger
+    2003, section 3.1, without its weights): what is not of a label is many texts where what is of it may be few.
     """
 
     def __init__(self, texts: Sequence[str], labels: Sequence[str]) -> None:
         """Count the terms of labelled texts; at least one."""
         self.labels = sorted(set(labels))
-        bags = [Counter(_terms(text)) for text in texts]
+        bags = [{*_terms(text)} for text in texts]
         self._column = {term: i for i, term in enumerate(sorted(set().union(*bags)))}
-        counts = np.ones((len(self.labels), len(self._column)))
+        counts = np.zeros((len(self.labels), len(self._column)))
         for bag, label in zip(bags, labels, strict=True):
-            for term, count in bag.items():
-                counts[self.labels.index(label), self._column[term]] += count
-        prior = np.array([labels.count(label) for label in self.labels], dtype=float)
-        self._log_prior = np.log(prior / prior.sum())
-        self._log_likelihood = np.log(counts / counts.sum(1, keepdims=True))
+            counts[self.labels.index(label), [self._column[term] for term in bag]] += 1
+        others = counts.sum(0) - counts + 1
+        self._evidence = -np.log(others / others.sum(1, keepdims=True))
 
     @classmethod
     def fit(cls, examples: Sequence[Example]) -> "Recogniser | None":
@@ -39,8 +38,8 @@ class Recogniser:
 
     def predict(self, text: str) -> str:
         """Name the likeliest label, the first of equally likely ones; unknown terms are left out."""
-        known = [self._column[term] for term in _terms(text) if term in self._column]
-        return self.labels[int(np.argmax(self._log_prior + self._log_likelihood[:, known].sum(1)))]
+        known = sorted(self._column[term] for term in {*_terms(text)} if term in self._column)
+        return self.labels[int(np.argmax(np.round(self._evidence[:, known].sum(1), 9)))]
 
     def accuracy(self, examples: Sequence[Example]) -> float:
         """Return the share of the labelled examples whose label is named, in [0, 1]; NaN without any."""

@@ -133,7 +133,7 @@ class SteerReport:
         )
         if self.accuracy is not None:
             told = f"which names {self.accuracy:.1%} of the test texts rightly"
-            yield f"Labels are recognised by naive Bayes over words, {told}."
+            yield f"Labels are recognised by complement naive Bayes over words, {told}."
         yield ""
 
     def _verdict(self, effects: Effects) -> Iterator[str]:
