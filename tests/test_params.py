@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import math
 import os
 from pathlib import Path
@@ -416,18 +417,18 @@ HEADS = {
 def test_a_model_without_an_lm_head_is_told_before_anything_costly(base, architecture, has_head):
     path = Path(base["model.name"]) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}), encoding="utf-8")
-    off = {"in_model.enabled": False, "steer.enabled": False}
+    off = {"in_model.enabled": False, "features.logit_tokens": 0, "steer.enabled": False}
     check(params(**base, **off))
-    for key in off:
-        alone = params(**base, **(off | {key: True}))
+    for key, value in {"in_model.enabled": True, "features.logit_tokens": 1, "steer.enabled": True}.items():
+        alone = params(**base, **(off | {key: value}))
         if has_head:
             check(alone)
-            continue
-        section = key.split(".")[0]
-        with pytest.raises(
-            ParamsError, match=rf"{section}\.enabled is true, .* LM head; set {section}\.enabled: false"
-        ):
-            check(alone)
+        else:
+            with pytest.raises(ParamsError, match=rf"{architecture}, without an LM head; set {re.escape(key)}: \w+$"):
+                check(alone)
+    if not has_head:
+        with pytest.raises(ParamsError, match=", ".join(f"{key}: {str(value).lower()}" for key, value in off.items())):
+            check(params(**base))
 
 
 def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):

@@ -130,12 +130,13 @@ def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator
             yield f"extract.{key} is {tokens}, but {name} reads {positions} tokens"
     made_as = [str(architecture) for architecture in cast(list[object], config.get("architectures") or [])]
     if made_as and all(map(_HEADLESS.search, made_as)):
-        for section in ("in_model", "steer"):
-            if getattr(parsed, section).enabled:
-                yield (
-                    f"{section}.enabled is true, but {name} is a {made_as[0]}, without an LM head; set "
-                    f"{section}.enabled: false"
-                )
+        asked = {
+            "in_model.enabled: false": parsed.in_model.enabled,
+            "features.logit_tokens: 0": parsed.features.logit_tokens > 0,
+            "steer.enabled: false": parsed.steer.enabled,
+        }
+        if wanted := [setting for setting, needs_head in asked.items() if needs_head]:
+            yield f"{name} is a {made_as[0]}, without an LM head; set {', '.join(wanted)}"
 
 
 def read_model_config(model: ModelSettings) -> Json:

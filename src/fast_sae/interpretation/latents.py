@@ -20,10 +20,10 @@ def choose_latents(store: FeatureStore, settings: InterpretSettings) -> list[int
         ParamsError: for a listed latent that does not exist, that is dead, or that fires nowhere in validation; if
             there are no labels; if no latent is left.
     """
-    living = store.latents[store.latents["validation_window_rate"] > 0]
+    living = store.latents.loc[store.latents["validation_window_rate"] > 0]
     if settings.latents == "listed":
         return _listed(store, living, settings)
-    able = living[living["validation_window_rate"] <= settings.max_window_rate]
+    able = living.loc[living["validation_window_rate"] <= settings.max_window_rate]
     chosen = _CHOICES[settings.latents](store, able, settings)
     if not chosen:
         raise ParamsError(

@@ -51,8 +51,8 @@ class Sample:
         is the same in all windows. Rounded to a billionth, so that no processor's last digits decide which rule comes
         first.
         """
-        sides = (side.astype(np.float64) for side in (holds, self.fires))
-        return round(weighted_correlation(*sides, self.weight) or 0.0, 9)
+        said, fires = holds.astype(np.float64), self.fires.astype(np.float64)
+        return round(weighted_correlation(said, fires, self.weight) or 0.0, 9)
 
     @cached_property
     def tells_tokens(self) -> bool:
