@@ -16,10 +16,15 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 ARCHITECTURE = "src/fast_sae/sae/architectures/${sae.architecture}.py"
 SOURCES = {
-    stage: f"src/fast_sae/activations/${{{stage.split('_')[0]}.source}}" for stage in ("train_sae", "evaluate_sae")
+    stage: f"src/fast_sae/activations/${{{section}.source}}"
+    for stage, section in (("train_sae", "train"), ("evaluate_sae", "evaluate"), ("collect_features", "evaluate"))
 }
-CHOSEN_BY_NAME = {ARCHITECTURE, *SOURCES.values()}
+BACKEND = "src/fast_sae/backends/${interpret.backend}"
+BACKENDS = sorted(path.parent.name for path in (ROOT / "src/fast_sae/backends").glob("*/backend.py"))
+CHOSEN_BY_NAME = {ARCHITECTURE, BACKEND, *SOURCES.values()}
 BUILD_AN_SAE = [stage for stage, entry in DVC.items() if ARCHITECTURE in entry["deps"]]
+TRACK_AN_SAE = [stage for stage, entry in DVC.items() if any(key.startswith("sae.") for key in entry.get("params", []))]
+ASK_A_BACKEND = [stage for stage, entry in DVC.items() if BACKEND in entry["deps"]]
 
 
 def load(path: str):
@@ -40,6 +45,13 @@ def paths(stage: str, *keys: str) -> set[str]:
 
 def script_of(stage: str) -> Path:
     return Path(DVC[stage]["cmd"].split()[1])
+
+
+def needed_outside(folder: str) -> set[str]:
+    """The modules outside a folder chosen by name that those in it import."""
+    files = (ROOT / folder).glob("[a-z]*.py")
+    needed = {str(path) for file in files for path in load("tools/closure.py").imported_files(file)}
+    return {path for path in needed if not path.startswith(folder)}
 
 
 @pytest.fixture(params=DVC)
@@ -87,18 +99,35 @@ def test_every_source_that_params_yaml_may_name_has_a_folder_and_live_lets_itsel
 @pytest.mark.parametrize("source", ["stored", "live"])
 def test_a_source_needs_no_module_that_its_stages_do_not_list(source, stage, monkeypatch):
     monkeypatch.chdir(ROOT)
-    folder = f"src/fast_sae/activations/{source}/"
-    for file in (ROOT / folder).glob("[a-z]*.py"):
-        needed = {str(path) for path in load("tools/closure.py").imported_files(file)}
-        outside = {path for path in needed if not path.startswith(folder)}
-        assert outside <= paths(stage, "deps"), file.name
+    assert needed_outside(f"src/fast_sae/activations/{source}/") <= paths(stage, "deps")
 
 
-@pytest.mark.parametrize("stage", SOURCES)
+@pytest.mark.parametrize("stage", ["train_sae", "evaluate_sae"])
 def test_the_code_of_the_model_is_no_input_of_a_stage_that_reads_stored_activations(stage, monkeypatch):
     monkeypatch.chdir(ROOT)
     imported = load("tools/closure.py").imported_files(script_of(stage))
     assert not [path for path in imported if "live" in path.parts]
+
+
+def test_the_stages_that_open_a_backend_list_its_folder_by_name(stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    opens = "src/fast_sae/backends/opening.py" in map(str, load("tools/closure.py").imported_files(script_of(stage)))
+    assert (BACKEND in paths(stage, "deps")) == opens
+
+
+@pytest.mark.parametrize("stage", ASK_A_BACKEND)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_needs_no_module_that_its_stages_do_not_list(backend, stage, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert needed_outside(f"src/fast_sae/backends/{backend}/") <= paths(stage, "deps")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_is_one_that_params_yaml_may_name_and_can_be_opened(backend):
+    from fast_sae.backends.settings import BackendSettings
+
+    assert backend in get_args(BackendSettings.model_fields["backend"].annotation)
+    assert "def open_backend(" in (ROOT / "src/fast_sae/backends" / backend / "backend.py").read_text()
 
 
 def test_an_architecture_needs_no_module_that_its_stages_do_not_list(monkeypatch):
@@ -131,14 +160,14 @@ def test_a_stage_lists_the_sections_it_reads(stage):
         assert listed == read
 
 
-@pytest.mark.parametrize("stage", BUILD_AN_SAE)
+@pytest.mark.parametrize("stage", TRACK_AN_SAE)
 def test_every_key_of_the_sae_section_is_tracked(stage):
     architectures = {path.stem for path in (ROOT / "src/fast_sae/sae/architectures").glob("[a-z]*.py")}
     wanted = {f"sae.{key}" for key in PARAMS["sae"] if key not in architectures} | {"sae.${sae.architecture}"}
     assert {entry for entry in DVC[stage]["params"] if entry.startswith("sae")} == wanted
 
 
-@pytest.mark.parametrize("stage", BUILD_AN_SAE)
+@pytest.mark.parametrize("stage", TRACK_AN_SAE)
 def test_what_decides_activations_is_tracked_and_not_the_other_layers_nor_what_is_kept(stage):
     tracked = {entry for entry in DVC[stage]["params"] if entry.startswith("extract.")}
     assert tracked == {f"extract.{key}" for key in PARAMS["extract"] if key not in ("layers", "store")}
@@ -155,20 +184,26 @@ def test_no_stage_tracks_runtime(stage):
 
 def test_results_in_git_are_metrics_or_plots_never_uncached_outs(stage):
     """One `outs: cache: false` would switch DVC's run-cache off for the whole stage."""
-    assert all(isinstance(out, str) for out in DVC[stage].get("outs", []))
+    outs = [out for out in DVC[stage].get("outs", []) if isinstance(out, dict)]
+    assert not any("cache" in options for out in outs for options in out.values())
     for entry in [*DVC[stage].get("metrics", []), *DVC[stage].get("plots", [])]:
         assert next(iter(entry.values()))["cache"] is False
 
 
 def test_every_cached_output_is_ignored_by_git_beforehand(stage):
     """After a failed repro DVC has not written the .gitignore files yet, and `git add -A` would commit the data."""
-    for out in DVC[stage].get("outs", []):
+    for out in paths(stage, "outs"):
         assert f"/{Path(out).name}" in (ROOT / out).parent.joinpath(".gitignore").read_text().split()
 
 
-def test_no_stage_is_frozen_persistent_or_always_changed(stage):
-    text = str(DVC[stage])
-    assert not any(word in text for word in ("frozen", "persist", "always_changed", "'push'"))
+def test_no_stage_is_frozen_or_always_changed(stage):
+    assert not any(word in str(DVC[stage]) for word in ("frozen", "always_changed", "'push'"))
+
+
+def test_dvc_keeps_what_a_language_model_was_paid_for_and_nothing_else(stage):
+    kept = {path for out in DVC[stage].get("outs", []) if isinstance(out, dict) for path in out}
+    assert kept == {path for path in paths(stage, "outs") if Path(path).name == "replies.jsonl"}
+    assert all(out[path] == {"persist": True} for out in DVC[stage].get("outs", []) for path in kept if path in out)
 
 
 def test_every_remote_verifies_what_it_pulls():

@@ -3,6 +3,7 @@
 No stage tracks it: it changes speed and memory, and results only within the tolerance of the arithmetic.
 """
 
+import ctypes
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -37,3 +38,18 @@ class RuntimeSettings(Settings):
         if self.device == "cuda" and not there:
             raise ParamsError("params.yaml: runtime.device is cuda, and this machine has none; set auto")
         return torch.device("cuda" if there and self.device != "cpu" else "cpu")
+
+
+def give_freed_memory_back() -> None:
+    """Make glibc return large blocks to the system when they are freed; without glibc, nothing happens.
+
+    By itself it keeps freed blocks of up to 32 MB for later. Where a pass makes large temporaries and keeps small
+    things between them, what it keeps falls to pieces, and memory grows with the data though nothing holds it. The
+    price is a page fault for each page of a temporary, which training would feel.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_MMAP_THRESHOLD, 2**20)
+
+
+_M_MMAP_THRESHOLD = -3
+"""Of malloc.h: the size from which a block is the system's own."""

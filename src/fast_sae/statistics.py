@@ -40,6 +40,23 @@ def auroc(
         return (np.concatenate(blocks, 1) - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
+def weighted_correlation(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]
+) -> float | None:
+    """Pearson's correlation, each pair counting as often as its weight says; None if either does not vary.
+
+    Of two truth values it is φ, which Matthews (1975) calls a coefficient of correlation: 0 for an answer that is right
+    as often as chance, whatever share of the answers is yes.
+
+    >>> weighted_correlation(np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]), np.array([1.0, 1.0, 2.0]))
+    0.5773502691896258
+    """
+    if any(len({*side.tolist()}) < 2 for side in (x, y)):
+        return None
+    x, y = (side - np.average(side, weights=weight) for side in (x, y))
+    return float((weight * x * y).sum() / np.sqrt((weight * x * x).sum() * (weight * y * y).sum()))
+
+
 def resample_counts(clusters: int, resamples: int, seed: int) -> UInt8[np.ndarray, "sample cluster"]:
     """Draw bootstrap samples of clusters: how often each sample holds each cluster; the data themselves come first.
 

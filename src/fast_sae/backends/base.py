@@ -38,6 +38,8 @@ class Explanation:
     text: str
     rule: Json | None = None
     """What the offline backend checks; None of a text that a language model wrote."""
+    pattern: bool = True
+    """False if the text says that no pattern was found."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What `interpret` says of the backend, which names and judges for interpretation and for hypotheses."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fast_sae.params import Settings
 
@@ -46,3 +47,12 @@ class BackendSettings(Settings):
     """Price of a million tokens received."""
     seed: Annotated[int, Field(ge=0)]
     """Draws what is shown, judged and marked, and is told to the language model."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address_alone(cls, value: str) -> str:
+        if not re.fullmatch(
+            r"https?://[^\s/@?#]+(/[^\s@?#]*)?", value
+        ):  # the value is not shown: it may hold a password
+            raise ValueError("interpret.base_url must be http(s)://host/path, with no user, password or query in it")
+        return value

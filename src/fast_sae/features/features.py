@@ -16,7 +16,7 @@ from fast_sae.features.encoded import Encoder
 from fast_sae.features.settings import FeaturesSettings
 from fast_sae.features.tables import STAGE
 from fast_sae.features.writing import FeatureTables, Promoted
-from fast_sae.runtime import RuntimeSettings
+from fast_sae.runtime import RuntimeSettings, give_freed_memory_back
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.splice.unembedding import load_unembedding
 
@@ -51,6 +51,7 @@ def write_features(
     Raises:
         ArtifactError: if the activations are of another state of the model than now.
     """
+    give_freed_memory_back()
     identity, device = identify(model), runtime.torch_device()
     if identity != validation.source.provenance.model:
         raise ArtifactError(

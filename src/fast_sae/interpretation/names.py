@@ -1,0 +1,69 @@
+"""A name for each latent: asked for on the windows shown, and chosen on windows of validation that were not shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fast_sae.backends.base import Answer, Backend, Explanation, Unanswered
+from fast_sae.features.windows import Shown
+from fast_sae.interpretation.material import Material
+from fast_sae.interpretation.scores import detection_scores
+
+
+@dataclass(frozen=True)
+class Named:
+    """What came of asking for a latent's name."""
+
+    name: Answer[Explanation]
+    """The one chosen, or why there is none."""
+    candidates: int = 0
+    """Names that it was chosen from."""
+    choosing_f1: float | None = None
+    """Its F1 over validation, by the windows that chose; None where nothing was judged."""
+    asked: int = 0
+    """Judgements of candidates that were asked for."""
+    unanswered: int = 0
+    """Those of them that were not had."""
+
+
+def find_names(backend: Backend, materials: Sequence[Material], candidates: int) -> dict[int, Named]:
+    """Ask for names of each latent, and choose among those of each by their F1 over validation.
+
+    A candidate that was not judged is chosen only if none was: the first one then. Nothing is judged where there is one
+    candidate.
+    """
+    offered = backend.explain([one.showing for one in materials], candidates)
+    questions = [
+        (i, name, [shown.window for shown in one.choosing])
+        for i, (one, names) in enumerate(zip(materials, offered, strict=True))
+        if not isinstance(names, Unanswered) and len(names) > 1 and one.choosing
+        for name in names
+    ]
+    answers = backend.detect([question[1:] for question in questions])
+    judged: list[list[Answer[Sequence[bool]]]] = [[] for _ in materials]
+    for (i, *_), answer in zip(questions, answers, strict=True):
+        judged[i].append(answer)
+    return {
+        one.latent: Named(names) if isinstance(names, Unanswered) else _choose(names, judged[i], one.choosing)
+        for i, (one, names) in enumerate(zip(materials, offered, strict=True))
+    }
+
+
+def _choose(
+    names: Sequence[Explanation], answers: Sequence[Answer[Sequence[bool]]], choosing: Sequence[Shown]
+) -> Named:
+    scores = {i: _f1(answer, choosing) for i, answer in enumerate(answers) if not isinstance(answer, Unanswered)}
+    best = max(scores, key=lambda i: scores[i], default=0)  # the first of equals
+    asked, had = len(answers) * len(choosing), len(scores) * len(choosing)
+    return Named(names[best], len(names), scores.get(best), asked, asked - had)
+
+
+def _f1(answer: Sequence[bool], choosing: Sequence[Shown]) -> float:
+    """F1 over validation, to a billionth, so that the last digits of a processor choose nothing; 0 if it has none."""
+    fires, activation, weight = (np.array([getattr(one, what) for one in choosing]) for what in _OF_SHOWN)
+    f1 = detection_scores(fires, np.array(answer, bool), activation, weight)["f1"]
+    return round(f1 or 0.0, 9)
+
+
+_OF_SHOWN = ("fires", "activation", "weight")
