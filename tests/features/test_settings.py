@@ -1,10 +1,10 @@
 import pytest
 from collect_samples import features_settings
 from pydantic import ValidationError
+from samples import ROOT
 
 from fast_sae.features.settings import FeaturesSettings, features_record
 from fast_sae.params import load_params, parse_section
-from samples import ROOT
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The stage as `dvc repro` runs it: paths, sections and refusals."""
 
-import collect_features
 import pytest
 import yaml
 from activation_samples import LAYER, Extracted, extract
 from collect_samples import features_settings
 from sae_samples import initialised
 
+import collect_features
 from fast_sae.artifacts import file_sha256, write_manifest
 from fast_sae.chat.prepared import read_prepared
 from fast_sae.errors import ArtifactError

