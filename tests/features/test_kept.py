@@ -172,3 +172,11 @@ def test_as_many_tokens_are_held_of_a_long_split_as_of_a_short_one():
     needed = 2 * (2 + 10) + kept_room._POOL
     assert max(most) <= 2 * needed + 20
     assert len(windows._pool.windows()) <= kept_room._POOL
+
+
+def test_nothing_that_is_kept_is_a_view_that_would_keep_its_batch():
+    found = kept(split(7))
+    held = [latents for _, latents in found._pool._held.values()]
+    tokens = [array for window in found.tokens.values() for array in (window.token_ids, window.kinds)]
+    assert len(held) > 40
+    assert all(array.base is None for array in [*held, *tokens])
