@@ -16,7 +16,7 @@ from fast_sae.features.features import write_features
 from fast_sae.features.settings import FeaturesSettings, features_record
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
-from fast_sae.sae.checkpoint import STAGE, load_sae
+from fast_sae.sae.checkpoint import STAGE, load_sae, sae_sha256
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 
@@ -55,6 +55,7 @@ def main(
         test,
         settings,
         record=features_record(record, settings),
+        sae_sha256=sae_sha256(sae),
         model=model,
         kinds=train.kind_numbers,
         dtype=getattr(torch, train.dtype),

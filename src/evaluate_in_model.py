@@ -8,11 +8,12 @@ from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.prepared import read_prepared
 from fast_sae.errors import run
-from fast_sae.evaluation.in_model.evaluate import evaluate_in_model, require_same_split
+from fast_sae.evaluation.in_model.evaluate import evaluate_in_model
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.checkpoint import STAGE, load_sae
+from fast_sae.sae.lineage import require_same_split
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 

@@ -133,6 +133,7 @@ def written_features(
         test,
         features_settings(**overrides),
         record=RECORD,
+        sae_sha256="of these weights",
         model=model,
         kinds=TRAINED,
         dtype=torch.float64,

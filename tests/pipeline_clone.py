@@ -17,6 +17,20 @@ SMALL = {
     "extract": {"layers": [2]},
     "sae": {"layer": 2, "M": 32, "K": 4, "matryoshka": [8, 32]},
     "train": {"epochs": 2, "batch_size": 128, "log_every": 5},
+    "features": {"sampled_windows": 20, "silent_windows": 20},
+    "interpret": {"n_latents": 4, "max_window_rate": 1.0},
+    "steer": {
+        "candidate_labels": 1,
+        "label_latents": 1,
+        "choosing_prompts": ["Write a short text about family."],
+        "prompts": ["Write a short text about work."],
+        "alphas": [50.0],
+        "random_controls": 1,
+        "latent_controls": 1,
+        "max_new_tokens": 8,
+        "chats": 4,
+        "test_chats": 1,
+    },
 }
 LEFT_OUT = (".dvcstore/", "models/tiny-instruct/recipe/", "models/tiny-instruct-packed/recipe/")
 """Not copied; the recipes are DVC repositories of their own."""

@@ -320,6 +320,17 @@ WRONG = {  # changes, and what the message must name
     "full confidence in the model": ({"in_model.confidence": 1}, "in_model.confidence"),
     "no confidence in the model": ({"in_model.confidence": 0}, "in_model.confidence"),
     "enabled by a word": ({"in_model.enabled": "yes"}, "in_model.enabled"),
+    "no dose": ({"steer.alphas": [], "steer.norm_alphas": []}, "a dose is needed"),
+    "a dose of 0": ({"steer.alphas": [0.0]}, "steer.alphas"),
+    "no prompts": ({"steer.prompts": []}, "steer.prompts"),
+    "an empty prompt": ({"steer.prompts": [" "]}, "steer.prompts"),
+    "a prompt that chooses and scores": (
+        {"steer.prompts": ["a"], "steer.choosing_prompts": ["a"]},
+        "what chooses must not score",
+    ),
+    "more labels than are tried": ({"steer.label_latents": 4, "steer.candidate_labels": 3}, "steer.label_latents"),
+    "an unknown kind of special token": ({"steer.special_kinds": ["header"]}, "steer.special_kinds"),
+    "no control": ({"steer.random_controls": 0}, "steer.random_controls"),
     "no tokens at once": ({"runtime.lm_batch_tokens": 0}, "runtime.lm_batch_tokens"),
     "unknown device": ({"runtime.device": "tpu"}, "runtime.device"),
     "no rows at once": ({"runtime.sae_batch_rows": 0}, "runtime.sae_batch_rows"),
@@ -405,12 +416,18 @@ HEADS = {
 def test_a_model_without_an_lm_head_is_told_before_anything_costly(base, architecture, has_head):
     path = Path(base["model.name"]) / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}), encoding="utf-8")
-    check(params(**base, **{"in_model.enabled": False}))
-    if has_head:
-        check(params(**base))
-    else:
-        with pytest.raises(ParamsError, match=r"without an LM head; set in_model\.enabled: false"):
-            check(params(**base))
+    off = {"in_model.enabled": False, "steer.enabled": False}
+    check(params(**base, **off))
+    for key in off:
+        alone = params(**base, **(off | {key: True}))
+        if has_head:
+            check(alone)
+            continue
+        section = key.split(".")[0]
+        with pytest.raises(
+            ParamsError, match=rf"{section}\.enabled is true, .* LM head; set {section}\.enabled: false"
+        ):
+            check(alone)
 
 
 def test_a_device_that_this_machine_lacks_is_refused(monkeypatch):

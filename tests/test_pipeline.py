@@ -10,6 +10,14 @@ from pipeline_clone import Clone, make_clone
 pytestmark = pytest.mark.slow
 
 RUNNING = "Running stage"
+READ_THE_SAE = (
+    "evaluate_sae",
+    "evaluate_in_model",
+    "collect_features",
+    "interpret_sae",
+    "generate_hypotheses",
+    "steer_features",
+)
 SKIPPED = "didn't change, skipping"
 
 
@@ -29,6 +37,10 @@ def test_every_stage_ran_and_left_what_it_promises(clone):
     assert clone.metrics("evaluate_in_model")["ce_clean"] < clone.metrics("evaluate_in_model")["ce_zero"]
     assert 0 <= clone.metrics("train_sae")["dead_fraction"] <= 1
     assert (clone.root / "models/sae/sae.safetensors").exists()
+    assert clone.metrics("interpret_sae")["n_latents"] == 4
+    assert clone.metrics("steer_features")["prompts"] == 1
+    header = (clone.root / "data/interpretations/interpretations.csv").read_text().splitlines()[0].replace('"', "")
+    assert header.startswith("neuron_idx,interpretation,top_example_1,")
     for curve in ("loss", "dead_fraction", "l0", "validation_loss"):
         header, *lines = (clone.root / f"metrics/plots/train_sae/{curve}.csv").read_text().splitlines()
         assert header == f"step,{curve}"
@@ -67,7 +79,7 @@ def test_another_k_trains_and_evaluates_and_nothing_else(clone):
     done = clone.run("dvc", "exp", "run", "-n", "k8", "-S", "sae.K=8")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
     assert ran[:2] == ["check_params", "train_sae"]
-    assert sorted(ran[2:]) == ["evaluate_in_model", "evaluate_sae"]
+    assert sorted(ran[2:]) == sorted(READ_THE_SAE)
     assert clone.metrics("evaluate_sae")["l0"] > 4
     diff = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)
     assert diff["metrics/evaluate_sae.json"]["evaluate.normalized_mse"]["diff"] < 0
@@ -96,6 +108,14 @@ def test_the_language_model_can_be_left_out_and_nothing_else_runs_again(clone):
     assert ran == ["check_params", "evaluate_in_model"]
     assert clone.metrics("evaluate_in_model") == {"predictions": 0, "examples": 0}
     clone.run("dvc", "plots", "show")
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+
+
+def test_another_choice_of_latents_names_them_and_nothing_else(clone):
+    done = clone.run("dvc", "exp", "run", "-S", "interpret.latents=random")
+    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
+    assert ran == ["check_params", "interpret_sae"]
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 

@@ -21,6 +21,7 @@ from fast_sae.interpretation.settings import InterpretSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.settings import SAESettings
+from fast_sae.steering.settings import SteerSettings
 from fast_sae.training.settings import TrainSettings
 
 SECTIONS: dict[str, type[Settings]] = {
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "in_model": InModelSettings,
     "features": FeaturesSettings,
     "interpret": InterpretSettings,
+    "steer": SteerSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -50,6 +52,7 @@ class Parsed:
     in_model: InModelSettings
     features: FeaturesSettings
     interpret: InterpretSettings
+    steer: SteerSettings
     runtime: RuntimeSettings
 
 
@@ -126,8 +129,13 @@ def _broken_model_rules(parsed: Parsed, config: Json, n_blocks: int) -> Iterator
         if isinstance(positions, int) and tokens > positions:
             yield f"extract.{key} is {tokens}, but {name} reads {positions} tokens"
     made_as = [str(architecture) for architecture in cast(list[object], config.get("architectures") or [])]
-    if parsed.in_model.enabled and made_as and all(map(_HEADLESS.search, made_as)):
-        yield f"in_model.enabled is true, but {name} is a {made_as[0]}, without an LM head; set in_model.enabled: false"
+    if made_as and all(map(_HEADLESS.search, made_as)):
+        for section in ("in_model", "steer"):
+            if getattr(parsed, section).enabled:
+                yield (
+                    f"{section}.enabled is true, but {name} is a {made_as[0]}, without an LM head; set "
+                    f"{section}.enabled: false"
+                )
 
 
 def read_model_config(model: ModelSettings) -> Json:

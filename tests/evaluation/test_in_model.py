@@ -18,13 +18,14 @@ from fast_sae.chat.examples import Example, Message
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.roles import Role
 from fast_sae.errors import ArtifactError, ModelError
-from fast_sae.evaluation.in_model.evaluate import draw, evaluate_in_model, require_same_split
+from fast_sae.evaluation.in_model.evaluate import draw, evaluate_in_model
 from fast_sae.evaluation.in_model.measure import InModel
 from fast_sae.evaluation.in_model.report import InModelReport
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.in_model.sums import QUANTITIES, PredictionSums, cell_of
 from fast_sae.params import parse_section
 from fast_sae.sae.build import build_sae
+from fast_sae.sae.lineage import require_same_split
 from fast_sae.splice.causal_lm import CausalLM
 from fast_sae.statistics import resample_counts
 

@@ -29,6 +29,7 @@ def write(folder, model, sae=None, identity=None, source=None, **overrides) -> N
         held("test", source),
         features_settings(**overrides),
         record={"sae": {"K": 1}},
+        sae_sha256="of these weights",
         model=model,
         kinds=TRAINED,
         dtype=torch.float64,

@@ -13,7 +13,7 @@ from fast_sae.errors import ArtifactError
 from fast_sae.features.settings import features_record
 from fast_sae.features.store import FeatureStore
 from fast_sae.params import parse_section
-from fast_sae.sae.checkpoint import save_sae
+from fast_sae.sae.checkpoint import sae_sha256, save_sae
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 
@@ -94,6 +94,13 @@ def test_what_does_not_belong_together_is_refused(stage):
 def test_a_split_that_is_not_stored_and_may_not_be_computed_is_told(tmp_path, monkeypatch):
     stage = Stage(tmp_path, monkeypatch, **{"extract.store": ["train", "validation"], "evaluate.source": "stored"})
     assert "name test in extract.store" in refusal(stage)
+
+
+def test_features_of_other_weights_are_refused_though_the_settings_are_the_same(stage):
+    store = stage.run()
+    store.require_sae(sae_sha256(stage.folder / "sae"))
+    with pytest.raises(ArtifactError, match="is of another SAE than now; run: dvc repro collect_features"):
+        store.require_sae("0" * 64)
 
 
 def test_other_features_settings_make_other_features(stage):

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -138,10 +140,10 @@ def test_bytes_changed_within_a_table_are_told_or_harmless(tmp_path):
     told = 0
     for at in range(4, len(whole) - 8, 23):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
-        try:
+        with suppress(ArtifactError):  # any other error fails here
             read_features_table(tmp_path, "texts")
-        except ArtifactError:
-            told += 1
+            continue
+        told += 1
     assert told > 5
 
 

@@ -29,6 +29,7 @@ def write_features(
     settings: FeaturesSettings,
     *,
     record: Json,
+    sae_sha256: str,
     model: ModelSettings,
     kinds: tuple[int, ...],
     dtype: torch.dtype,
@@ -43,6 +44,7 @@ def write_features(
         test: The split that scores.
         settings: The `features` section.
         record: What decides the folder, for its manifest.
+        sae_sha256: Digest of the SAE's weights.
         model: The `model` section; its tokenizer is read, and its LM head if logits are wanted.
         kinds: Kinds of tokens the SAE was trained on.
         dtype: What to compute in.
@@ -65,7 +67,7 @@ def write_features(
     directions = sae.W_dec.detach().double().cpu().numpy()
     with whole_folder(folder) as part:
         FeatureTables(collected, directions, pieces, promoted, settings).write(part)
-        write_manifest(part, STAGE, record, _facts(sae, collected))
+        write_manifest(part, STAGE, record, {"sae_sha256": sae_sha256, **_facts(sae, collected)})
 
 
 def _promoted(model: ModelSettings, commit: str | None, layer: int, device: torch.device) -> Promoted:

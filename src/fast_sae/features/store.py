@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from fast_sae.artifacts import Json, Manifest, read_manifest
 from fast_sae.chat.splits import Split
+from fast_sae.errors import ArtifactError
 from fast_sae.features.tables import STAGE, read_features_table
 from fast_sae.features.windows import Sample, Shown, Window
 
@@ -37,6 +38,11 @@ class FeatureStore:
         manifest = read_manifest(folder, STAGE)
         manifest.require(expected)
         return cls(folder, manifest)
+
+    def require_sae(self, sae_sha256: str) -> None:
+        """Refuse features of other weights than these, though the same settings made both."""
+        if self.manifest.facts.get("sae_sha256") != sae_sha256:
+            raise ArtifactError(f"{self.folder} is of another SAE than now; run: dvc repro {STAGE}")
 
     @property
     def M(self) -> int:

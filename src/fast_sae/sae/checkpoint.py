@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fast_sae.artifacts import read_json, write_json
+from fast_sae.artifacts import file_sha256, read_json, write_json
 from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.sae.build import build_sae
@@ -35,6 +35,11 @@ def save_sae(sae: SparseAutoencoder, folder: Path) -> None:
     tensors = {name: _rounded(tensor).cpu().contiguous() for name, tensor in sae.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)  # without metadata: two keys or more would change the bytes each time
     write_json(folder / CONFIG, {"format": FORMAT, "d_in": sae.d_in, "sae": sae.settings.model_dump(mode="json")})
+
+
+def sae_sha256(folder: Path) -> str:
+    """Digest of an SAE's weights, by which what was made of it names it."""
+    return file_sha256(folder / WEIGHTS)
 
 
 def load_sae(folder: Path) -> SparseAutoencoder:

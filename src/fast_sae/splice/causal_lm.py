@@ -69,6 +69,7 @@ class CausalLM:
         self.n_blocks = len(self._blocks)
         self.d_in: int = model.config.get_text_config().hidden_size
         self._options = {"use_cache": False} if takes(model, "use_cache") else {}
+        self._one_logit = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}  # where no more is asked for
 
     def batch(self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False) -> Batch:
         """Bring token ids to one length, on the model's device; before them only if the model takes positions."""
@@ -81,6 +82,20 @@ class CausalLM:
         return self.model(**batch.inputs, **self._options).logits
 
     @torch.no_grad()
+    def next_logits(
+        self, token_ids: Int64[Tensor, "batch position"], past: object = None
+    ) -> tuple[Float[Tensor, "batch vocabulary"], object]:
+        """Return the logits behind sequences of one length, and what the next call needs to be told new tokens alone.
+
+        Args:
+            token_ids: The sequences; with `past`, their new tokens.
+            past: What the call before gave; None at first, and of a model that keeps nothing.
+        """
+        kept = {"use_cache": True, "past_key_values": past} if takes(self.model, "past_key_values") else {}
+        output = self.model(input_ids=token_ids, **kept, **self._one_logit)
+        return output.logits[:, -1], output.get("past_key_values")
+
+    @torch.no_grad()
     def read(self, batch: Batch, layer: int, mask: Bool[Tensor, "batch position"]) -> Float[Tensor, "row d_in"]:
         """Return `hidden_states[layer]` at the masked positions, sequence behind sequence."""
         found: list[Tensor] = []
@@ -89,9 +104,8 @@ class CausalLM:
             found.append(states)
             return states
 
-        one = {"logits_to_keep": 1} if takes(self.model, "logits_to_keep") else {}  # logits are not asked for
         with self.spliced(layer, mask, keep):
-            self.model(**batch.inputs, **self._options, **one)
+            self.model(**batch.inputs, **self._options, **self._one_logit)
         return found[0]
 
     @contextmanager
@@ -106,14 +120,39 @@ class CausalLM:
         Raises:
             ModelError: if the layer does not exist.
         """
-        if layer > self.n_blocks:
-            raise ModelError(f"layer {layer} does not exist: hidden_states of this model end at {self.n_blocks}")
 
         def put_in(states: Float[Tensor, "batch position d_in"]) -> Float[Tensor, "batch position d_in"]:
             states = states.clone()
             states[mask] = replace(states[mask]).to(states)
             return states
 
+        with self._changed(layer, put_in):
+            yield
+
+    @contextmanager
+    def shifted(self, layer: int, shift: Float[Tensor, "batch d_in"]) -> Iterator[None]:
+        """Add each row's own vector to `hidden_states[layer]` at every position, in every pass within the block.
+
+        Padding is shifted too, which nothing reads: it is masked wherever a token attends.
+
+        Args:
+            layer: Index into `hidden_states`.
+            shift: What is added, of each row of the batches that are run.
+
+        Raises:
+            ModelError: if the layer does not exist.
+        """
+
+        def add(states: Float[Tensor, "batch position d_in"]) -> Float[Tensor, "batch position d_in"]:
+            return states + shift[:, None].to(states)
+
+        with self._changed(layer, add):
+            yield
+
+    @contextmanager
+    def _changed(self, layer: int, put_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        if layer > self.n_blocks:
+            raise ModelError(f"layer {layer} does not exist: hidden_states of this model end at {self.n_blocks}")
         handle = self._enter(self._blocks[layer], put_in) if layer < self.n_blocks else self._leave(put_in)
         try:
             yield

@@ -1,8 +1,6 @@
 """Evaluation within the language model, whole: draw examples, render, load, measure."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -11,9 +9,8 @@ from fast_sae.activations.live.identity import identify
 from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.activations.rendering import render_examples
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
-from fast_sae.artifacts import Json, Manifest, file_sha256
+from fast_sae.artifacts import Manifest
 from fast_sae.chat.examples import Example
-from fast_sae.chat.prepared import split_path
 from fast_sae.chat.render import Rendered
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError, ModelError
@@ -24,6 +21,7 @@ from fast_sae.evaluation.in_model.sums import PredictionSums
 from fast_sae.progress import progress_bar, say
 from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.base import SparseAutoencoder
+from fast_sae.sae.lineage import require_same_model
 from fast_sae.splice.causal_lm import CausalLM, NoCausalLMError, Replace, load_causal_lm
 
 
@@ -71,34 +69,6 @@ def evaluate_in_model(
     in_model = InModel(lm, sae.settings.layer, kinds, runtime.lm_batch_tokens, tokenizer.padding_side == "left")
     sums = _measure(in_model, rendered, _reconstruction(sae.to(device, dtype)))
     return InModelReport(sums, settings)
-
-
-def require_same_split(sae: Manifest, prepared: Path) -> None:
-    """Refuse an SAE trained on another split of the data: its training chats could be among the test chats of this.
-
-    Args:
-        sae: Its manifest.
-        prepared: data/prepared.
-    """
-    used = cast(Json, sae.facts["activations"])
-    if used.get("validation_prepared_sha256") != file_sha256(split_path(prepared, "validation")):
-        raise ArtifactError(
-            f"{sae.path.parent} was trained on another split than that of {prepared}; run: dvc repro {sae.stage}"
-        )
-
-
-def require_same_model(sae: Manifest, identity: Json) -> None:
-    """Refuse an SAE trained on another language model, or on another state of it, under the same name.
-
-    Args:
-        sae: Its manifest.
-        identity: What `identify` tells of the model.
-    """
-    used = cast(Json, sae.facts["activations"])
-    if {name: used.get(name) for name in identity} != identity:
-        raise ArtifactError(
-            f"{sae.path.parent} was trained on another state of the language model than now; run: dvc repro {sae.stage}"
-        )
 
 
 def draw(examples: Sequence[Example], settings: InModelSettings) -> list[Example]:

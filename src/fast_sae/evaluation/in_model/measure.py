@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fast_sae.activations.live.batches import plan_batches
@@ -24,9 +24,7 @@ from fast_sae.chat.render import Rendered
 from fast_sae.errors import ModelError
 from fast_sae.evaluation.in_model.sums import QUANTITIES, PredictionSums, cell_of
 from fast_sae.splice.causal_lm import Batch, CausalLM, Replace
-
-_POSITIONS = 256
-"""Positions whose log-probabilities are held at once."""
+from fast_sae.splice.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -110,41 +108,3 @@ class InModel:
                 nats["kl"] = at.divergence(clean, spliced)
             del spliced  # before the next ones come: logits are the largest tensors here
         return torch.stack([nats[name] for name in QUANTITIES]).double().cpu().numpy()
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """The tokens of a batch that are predicted, sequence behind sequence: each but the first of its sequence."""
-
-    source: Int64[Tensor, "token 2"]
-    """Row and position of the token before, where the prediction sits."""
-    target: Int64[Tensor, " token"]
-    """The token's id."""
-
-    @classmethod
-    def of(cls, batch: Batch) -> "Predicted":
-        """Find them: a real token behind a real one."""
-        follows = batch.real[:, :-1] & batch.real[:, 1:]
-        return cls(follows.nonzero(), batch.token_ids[:, 1:][follows])
-
-    def cross_entropy(self, logits: Float[Tensor, "batch position vocabulary"]) -> Float[Tensor, " token"]:
-        """Return −log p(target) of each token, in nats."""
-        targets = self.target.split(_POSITIONS)
-        parts = zip(self._log_probabilities(logits), targets, strict=True)
-        return torch.cat([-log_p.gather(1, target[:, None])[:, 0] for log_p, target in parts])
-
-    def divergence(
-        self, clean: Float[Tensor, "batch position vocabulary"], other: Float[Tensor, "batch position vocabulary"]
-    ) -> Float[Tensor, " token"]:
-        """Return KL(p ‖ q) = Σ p (log p − log q) of each token, in nats: p by the clean logits, q by the others."""
-        parts = zip(self._log_probabilities(clean), self._log_probabilities(other), strict=True)
-        return torch.cat([(log_p.exp() * (log_p - log_q)).sum(1) for log_p, log_q in parts])
-
-    def _log_probabilities(
-        self, logits: Float[Tensor, "batch position vocabulary"]
-    ) -> Iterator[Float[Tensor, "token vocabulary"]]:
-        """Normalise in float32, or in float64 where the model has it, some tokens at a time."""
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        for part in self.source.split(_POSITIONS):
-            row, position = part.unbind(1)
-            yield logits[row, position].to(wide).log_softmax(-1)
