@@ -237,6 +237,19 @@ def test_fewer_examples_than_the_split_has_may_be_pooled(tmp_path, split):
     assert store.count("examples", split) == len(LENGTHS[split])
 
 
+def test_labels_are_those_of_the_examples_that_are_pooled(tmp_path):
+    n = 40
+    source = split_source(np.tile([[1.0], [0.0]], (n // 2, 1)), [1] * n)
+    parts = (held(split, source, ["fires", "does not"] * (n // 2)) for split in SPLITS)
+    store = written_features(tmp_path / "f", *parts, pooled_examples=10)
+    drawn = store.pooled_examples("test")["example"]
+    assert 0 < sum(drawn % 2) < 10
+    assert drawn.tolist() != list(range(10))
+    found = store.table("labels")
+    assert found["label"].tolist() == ["fires", "does not"]
+    assert found["validation_auroc"].tolist() == found["test_auroc"].tolist() == [1.0, 0.0]
+
+
 def test_the_histogram_holds_each_firing_of_validation_in_its_bin(store):
     for latent in LIVING:
         fires = LOOKED_AT["validation"][:, latent]
