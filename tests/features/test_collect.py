@@ -79,6 +79,13 @@ def test_another_seed_draws_other_examples_and_windows():
     assert one.test.kept.top.window.tolist() == other.test.kept.top.window.tolist()
 
 
+def test_equal_splits_draw_other_windows_each():
+    source = split_source(np.ones((99, 1)), [1] * 99)
+    found = collected(held("validation", source), held("test", source))
+    windows = [part.kept.firing.of(0)[0].tolist() for part in (found.validation, found.test)]
+    assert windows[0] != windows[1]
+
+
 def test_a_split_of_one_example_and_one_in_which_nothing_fires():
     one = held("validation", split_source([[1, 0], [0, 0]], [2]))
     none = held("test", split_source([[0, -1], [3, 3]], [1, 1], [Kind.CONTENT, Kind.BEGIN_OF_TEXT]))
