@@ -21,7 +21,7 @@ from fast_sae.features.store import FeatureStore
 from fast_sae.params import parse_section
 
 TRAINED = tuple(int(kind) for kind in Kind if kind != Kind.BEGIN_OF_TEXT)
-BATCH_ROWS = [1, 2, 7, 1000]
+BATCH_ROWS = [1, 7, 1000]
 
 
 def features_settings(**overrides: object) -> FeaturesSettings:

@@ -1,5 +1,6 @@
 """The text of single tokens: put together it is what the tokenizer decodes."""
 
+import numpy as np
 import pytest
 from chat_samples import TEXTS, chat_tokenizer
 from samples import MODEL
@@ -41,6 +42,16 @@ def test_pieces_put_together_are_the_text(tokenizer, name, text):
     found = TokenPieces(tokenizer).of(ids)
     assert len(found) == len(ids)
     assert "".join(found) == text
+
+
+def test_pieces_of_texts_of_any_characters_put_together_are_the_text(tokenizer, pieces):
+    random = np.random.default_rng(0)
+    characters = [*"a é東😀🤖क\u093f\u200d\u202e\ud7ff\U0010ffff\n\0", " b", "<|eot_id|>"]
+    for n in random.integers(1, 20, 300):
+        text = "".join(
+            characters[i] for i in random.integers(0, len(characters), n)
+        )  # no numpy strings: they lose NULs
+        assert "".join(pieces.of(ids_of(tokenizer, text))) == text
 
 
 def test_a_token_keeps_the_space_before_it(tokenizer, pieces):

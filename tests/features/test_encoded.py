@@ -23,7 +23,7 @@ def joined(parts, name: str) -> np.ndarray:
     return np.concatenate([getattr(part, name) for part in parts])
 
 
-@pytest.mark.parametrize("rows", BATCH_ROWS)
+@pytest.mark.parametrize("rows", [*BATCH_ROWS, 2])
 @pytest.mark.parametrize("lengths", [LENGTHS, [1], [9], [1, 1, 1], [7, 7]], ids=str)
 def test_no_example_is_cut_and_every_row_comes_once_in_order(rows, lengths):
     source = split_source(np.arange(2.0 * sum(lengths)).reshape(-1, 2), lengths)
@@ -103,7 +103,7 @@ def test_values_are_those_of_the_sae_with_eleven_bits():
 @pytest.mark.parametrize("batch_rows", BATCH_ROWS)
 @pytest.mark.parametrize("by", ["window", "example"])
 def test_peaks_are_what_a_dictionary_gathers(batch_rows, by):
-    lengths = random_lengths(30)
+    lengths = random_lengths(20)
     latents = random_latents(sum(lengths), 5)
     kinds = np.random.default_rng(1).integers(0, 5, len(latents))
     rows = window_rows(lengths, 3 if by == "window" else 100)
@@ -111,15 +111,15 @@ def test_peaks_are_what_a_dictionary_gathers(batch_rows, by):
     expected = {(g, k): wanted[g, k] for g, k in zip(*np.nonzero(wanted), strict=True)}
     found = {}
     for part in encoded(latents, lengths, kinds.tolist(), batch_rows=batch_rows):
-        peaks = part.by_window if by == "window" else part.by_example
-        pairs = list(zip(peaks.group.tolist(), peaks.latent.tolist(), strict=True))
+        grouped = getattr(part, f"by_{by}")
+        pairs = list(zip(grouped.group.tolist(), grouped.latent.tolist(), strict=True))
         assert pairs == sorted(set(pairs))
-        found |= dict(zip(pairs, peaks.peak.tolist(), strict=True))
-        ends = [*peaks.start, len(part.row)][1:]
-        for pair, value, start, end in zip(pairs, peaks.peak, peaks.start, ends, strict=True):
-            here = peaks.order[start:end]
+        found |= dict(zip(pairs, grouped.peak.tolist(), strict=True))
+        ends = [*grouped.start, len(part.row)][1:]
+        for pair, peak, start, end in zip(pairs, grouped.peak, grouped.start, ends, strict=True):
+            here = grouped.order[start:end]
             assert set(part.latent[here].tolist()) == {pair[1]}
-            assert part.value[here].max() == value
+            assert part.value[here].max() == peak
             assert (np.diff(part.row[here]) > 0).all()
     assert found == expected
 
@@ -127,5 +127,6 @@ def test_peaks_are_what_a_dictionary_gathers(batch_rows, by):
 def test_a_batch_in_which_nothing_fires_has_neither_entries_nor_peaks():
     (part,) = encoded([[-1, 0], [0, 0]], [2])
     assert (len(part.row), len(part.latent), len(part.value)) == (0, 0, 0)
-    assert [len(column) for column in vars(part.by_window).values()] == [0, 0, 0, 0, 0]
+    for grouped in (part.by_window, part.by_example):
+        assert [len(column) for column in vars(grouped).values()] == [0] * 5
     assert part.windows == range(1)

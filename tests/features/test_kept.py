@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from collect_samples import (
@@ -16,7 +18,7 @@ from fast_sae.features import kept as kept_room
 from fast_sae.features.kept import KeptWindows
 
 M = 5
-LENGTHS = random_lengths(50)
+LENGTHS = random_lengths(40)
 ROWS = sum(LENGTHS)
 LATENTS = random_latents(ROWS, M, share=0.1)
 KINDS = np.random.default_rng(1).integers(0, len(Kind), ROWS).tolist()
@@ -36,12 +38,13 @@ def kept(parts, latents: int = M, seed: list[int] = SEED, prune_at: int | None =
     return windows
 
 
+@cache
 def split(batch_rows: int = 1000):
     return encoded(LATENTS, LENGTHS, KINDS, batch_rows=batch_rows)
 
 
 @pytest.mark.parametrize("batch_rows", BATCH_ROWS)
-@pytest.mark.parametrize("n", [1, 3, 12, 500])
+@pytest.mark.parametrize("n", [1, 3, 12])
 def test_the_top_windows_are_those_a_sort_puts_first_and_of_equals_the_earlier(batch_rows, n):
     found = kept(split(batch_rows), top_windows=n).top
     for latent in range(M):
@@ -59,7 +62,7 @@ def test_of_windows_equally_strong_the_first_are_kept_though_stronger_ones_come_
 
 
 @pytest.mark.parametrize("batch_rows", BATCH_ROWS)
-@pytest.mark.parametrize("n", [10, 20, 500])
+@pytest.mark.parametrize("n", [10, 15])
 def test_the_windows_drawn_where_it_fires_are_those_of_the_smallest_numbers(batch_rows, n):
     found = kept(split(batch_rows), sampled_windows=n).firing
     for latent in range(M):
@@ -71,7 +74,7 @@ def test_the_windows_drawn_where_it_fires_are_those_of_the_smallest_numbers(batc
 
 
 @pytest.mark.parametrize("batch_rows", BATCH_ROWS)
-@pytest.mark.parametrize("n", [1, 4, 30, 500])
+@pytest.mark.parametrize("n", [1, 4, 30])
 def test_the_silent_windows_are_those_drawn_first_in_which_it_is_silent(batch_rows, n):
     found = kept(split(batch_rows), silent_windows=n).silent()
     pool = np.argsort(DRAWN)[: 20 * n]
@@ -99,7 +102,7 @@ def test_kinds_that_are_not_trained_on_make_no_window_fire():
 @pytest.mark.parametrize("which", ["firing", "silent"])
 def test_every_window_is_drawn_as_often_as_any_other(which):
     """60 windows, each a third (or a sixth) of the time: the sum of squares follows χ² of 59 degrees."""
-    n_windows, seeds = 60, 200
+    n_windows, seeds = 60, 120
     parts = encoded(np.full((n_windows, 1), float(which == "firing")), [1] * n_windows)
     times = np.zeros(n_windows)
     for seed in range(seeds):
@@ -136,7 +139,7 @@ def all_kept(found: KeptWindows) -> set[int]:
 
 
 @pytest.mark.parametrize("batch_rows", BATCH_ROWS)
-@pytest.mark.parametrize("prune_at", [0, 1, 30, None])
+@pytest.mark.parametrize("prune_at", [0, 30])
 def test_the_tokens_of_every_kept_window_are_known(batch_rows, prune_at):
     found = kept(split(batch_rows), prune_at=prune_at, silent_windows=1)
     example = np.repeat(np.arange(len(LENGTHS)), LENGTHS)
@@ -159,13 +162,21 @@ def test_pruning_changes_nothing_that_is_kept():
 
 
 def test_as_many_tokens_are_held_of_a_long_split_as_of_a_short_one():
-    latents = random_latents(3000, 2, share=0.5)
-    latents[:, 0] *= 1 + np.arange(3000) / 1000  # stronger and stronger, so that windows are taken to the end
+    latents = random_latents(1500, 2, share=0.5)
+    latents[:, 0] *= 1 + np.arange(1500) / 1000  # stronger and stronger, so that windows are taken to the end
     windows = KeptWindows(2, features_settings(silent_windows=1, window_tokens=1), SEED)
     most = []
-    for part in encoded(latents, [1] * 3000, window_tokens=1, batch_rows=20):
+    for part in encoded(latents, [1] * 1500, window_tokens=1, batch_rows=20):
         windows.add(part)
         most.append(len(windows.tokens))
     needed = 2 * (2 + 10) + kept_room._POOL
     assert max(most) <= 2 * needed + 20
     assert len(windows._pool.windows()) <= kept_room._POOL
+
+
+def test_nothing_that_is_kept_is_a_view_that_would_keep_its_batch():
+    found = kept(split(7))
+    held = [latents for _, latents in found._pool._held.values()]
+    tokens = [array for window in found.tokens.values() for array in (window.token_ids, window.kinds)]
+    assert len(held) > 40
+    assert all(array.base is None for array in [*held, *tokens])

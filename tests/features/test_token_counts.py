@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from fast_sae.chat.kinds import Kind
 from fast_sae.features.token_counts import TokenCounts
 
 M = 4
-LENGTHS = random_lengths(40)
+LENGTHS = random_lengths(25)
 ROWS = sum(LENGTHS)
 LATENTS = random_latents(ROWS, M)
 IDS = (np.random.default_rng(2).zipf(1.5, ROWS) % 50).tolist()
@@ -23,6 +24,7 @@ def counted(parts, latents: int = M, **options) -> TokenCounts:
     return counts
 
 
+@cache
 def split(batch_rows: int = 1000):
     return encoded(LATENTS, LENGTHS, KINDS, IDS, batch_rows=batch_rows)
 

@@ -42,10 +42,10 @@ SPLITS = ("validation", "test")
 TOKENIZER = load_tokenizer(model_settings(), None)
 IDS = {
     split: [TOKENIZER.encode(TEXTS[(i * step) % 7], add_special_tokens=False) for i in range(n)]
-    for split, n, step in (("validation", 30, 1), ("test", 24, 3))
+    for split, n, step in (("validation", 21, 1), ("test", 14, 3))
 }
 LENGTHS = {split: [len(ids) for ids in IDS[split]] for split in SPLITS}
-LABELS = {"validation": (["a", "b", None, "only here"] * 8)[:30], "test": (["b", "a", None] * 8)[:24]}
+LABELS = {"validation": (["a", "b", None, "only here"] * 8)[:21], "test": (["b", "a", None] * 8)[:14]}
 KINDS = {
     split: [int(kind) for n in LENGTHS[split] for kind in (Kind.BEGIN_OF_TEXT, *[Kind.CONTENT] * n)[:n]]
     for split in SPLITS
@@ -54,7 +54,7 @@ KINDS = {
 
 def made_latents() -> dict[str, np.ndarray]:
     """0 to 2 fire in both splits, 3 in validation alone, 4 is dead, 5 fires in test alone."""
-    found = {split: random_latents(sum(LENGTHS[split]), M, share=0.15, seed=i) for i, split in enumerate(SPLITS)}
+    found = {split: random_latents(sum(LENGTHS[split]), M, share=0.2, seed=i) for i, split in enumerate(SPLITS)}
     found["validation"][:, [4, 5]] = 0
     found["test"][:, [3, 4]] = 0
     return found
@@ -235,6 +235,19 @@ def test_fewer_examples_than_the_split_has_may_be_pooled(tmp_path, split):
     assert known(examples["label"]) == [LABELS[split][i] for i in examples["example"]]
     np.testing.assert_array_equal(store.pooled(split).toarray(), EXAMPLE_PEAKS[split][examples["example"]])
     assert store.count("examples", split) == len(LENGTHS[split])
+
+
+def test_labels_are_those_of_the_examples_that_are_pooled(tmp_path):
+    n = 40
+    source = split_source(np.tile([[1.0], [0.0]], (n // 2, 1)), [1] * n)
+    parts = (held(split, source, ["fires", "does not"] * (n // 2)) for split in SPLITS)
+    store = written_features(tmp_path / "f", *parts, pooled_examples=10)
+    drawn = store.pooled_examples("test")["example"]
+    assert 0 < sum(drawn % 2) < 10
+    assert drawn.tolist() != list(range(10))
+    found = store.table("labels")
+    assert found["label"].tolist() == ["fires", "does not"]
+    assert found["validation_auroc"].tolist() == found["test_auroc"].tolist() == [1.0, 0.0]
 
 
 def test_the_histogram_holds_each_firing_of_validation_in_its_bin(store):

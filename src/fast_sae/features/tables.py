@@ -170,7 +170,7 @@ def stored_number(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*
     """Round to 11 significant bits, which no processor's last digits reach.
 
     >>> stored_number(np.array([1.0, 1.0001, 3.14159]))
-    array([1.       , 1.       , 3.1425781], dtype=float32)
+    array([1.      , 1.      , 3.140625], dtype=float32)
     """
     mantissa, exponent = np.frexp(values)
     scale = 2.0**_BITS
