@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fast_sae.annotation.annotator import Annotated
 from fast_sae.chat.kinds import KIND_NAMES
+from fast_sae.chat.pieces import TokenPieces
 
 Decode = Callable[[Int[np.ndarray, " token"]], pa.Array]
 """Gives the text of each token."""
@@ -48,11 +49,12 @@ def example_schema(number: pa.DataType) -> pa.Schema:
 
 def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
     """Make a function that gives each token's own text; a part of a character reads as U+FFFD."""
+    pieces = TokenPieces(tokenizer)
 
     def decode(token_ids: Int[np.ndarray, " token"]) -> pa.Array:
         distinct, which = np.unique(token_ids, return_inverse=True)
-        pieces = [tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in distinct.tolist()]
-        return pa.array(pieces, pa.string()).take(pa.array(which))
+        texts = [pieces.alone(token) for token in distinct.tolist()]
+        return pa.array(texts, pa.string()).take(pa.array(which))
 
     return decode
 
