@@ -47,6 +47,13 @@ def script_of(stage: str) -> Path:
     return Path(DVC[stage]["cmd"].split()[1])
 
 
+def needed_outside(folder: str) -> set[str]:
+    """The modules outside a folder chosen by name that those in it import."""
+    files = (ROOT / folder).glob("[a-z]*.py")
+    needed = {str(path) for file in files for path in load("tools/closure.py").imported_files(file)}
+    return {path for path in needed if not path.startswith(folder)}
+
+
 @pytest.fixture(params=DVC)
 def stage(request) -> str:
     return request.param
@@ -92,11 +99,7 @@ def test_every_source_that_params_yaml_may_name_has_a_folder_and_live_lets_itsel
 @pytest.mark.parametrize("source", ["stored", "live"])
 def test_a_source_needs_no_module_that_its_stages_do_not_list(source, stage, monkeypatch):
     monkeypatch.chdir(ROOT)
-    folder = f"src/fast_sae/activations/{source}/"
-    for file in (ROOT / folder).glob("[a-z]*.py"):
-        needed = {str(path) for path in load("tools/closure.py").imported_files(file)}
-        outside = {path for path in needed if not path.startswith(folder)}
-        assert outside <= paths(stage, "deps"), file.name
+    assert needed_outside(f"src/fast_sae/activations/{source}/") <= paths(stage, "deps")
 
 
 @pytest.mark.parametrize("stage", ["train_sae", "evaluate_sae"])
@@ -116,11 +119,7 @@ def test_the_stages_that_open_a_backend_list_its_folder_by_name(stage, monkeypat
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backend_needs_no_module_that_its_stages_do_not_list(backend, stage, monkeypatch):
     monkeypatch.chdir(ROOT)
-    folder = f"src/fast_sae/backends/{backend}/"
-    for file in (ROOT / folder).glob("[a-z]*.py"):
-        needed = {str(path) for path in load("tools/closure.py").imported_files(file)}
-        outside = {path for path in needed if not path.startswith(folder)}
-        assert outside <= paths(stage, "deps"), file.name
+    assert needed_outside(f"src/fast_sae/backends/{backend}/") <= paths(stage, "deps")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -48,10 +48,10 @@ class PooledLatents:
 
     def add(self, encoded: Encoded) -> None:
         """Take whole examples."""
-        peaks = encoded.peaks(encoded.tokens.example)
-        here = np.isin(peaks.group, self.examples)
-        place = np.searchsorted(self.examples, peaks.group[here])
-        self._found.append((place, peaks.latent[here], peaks.value[here]))
+        found = encoded.by_example
+        here = np.isin(found.group, self.examples)
+        place = np.searchsorted(self.examples, found.group[here])
+        self._found.append((place, found.latent[here], found.peak[here]))
 
     def result(self) -> sp.csr_array:
         """Return them as (pooled example, M)."""

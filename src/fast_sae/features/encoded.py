@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,17 +12,7 @@ from fast_sae.activations.source import ActivationSource, Rows, Tokens
 from fast_sae.features.tables import stored_number
 from fast_sae.sae.base import SparseAutoencoder
 
-
-class Peaks(NamedTuple):
-    """The largest activation of each latent that fires in each group of tokens (window or example)."""
-
-    group: Int64[np.ndarray, " peak"]
-    """Rising."""
-    latent: Int64[np.ndarray, " peak"]
-    """Rising within a group."""
-    value: Float32[np.ndarray, " peak"]
-    start: Int64[np.ndarray, " peak"]
-    """Where its entries start, in the order by group and latent."""
+_NONE = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -43,19 +33,43 @@ class Encoded:
         """The numbers of the windows."""
         return range(int(self.window[0]), int(self.window[-1]) + 1)
 
-    def order_by(self, group: Int[np.ndarray, " row"]) -> Int64[np.ndarray, " entry"]:
-        """Order the entries by the group of their token, then by latent, then by token."""
-        return np.lexsort((self.row, self.latent, group[self.row]))
+    @cached_property
+    def by_window(self) -> "Grouped":
+        """The entries by window and latent."""
+        return Grouped.of(self, self.window)
 
-    def peaks(self, group: Int[np.ndarray, " row"]) -> Peaks:
-        """Return the largest activation of each latent in each group of tokens."""
-        order = self.order_by(group)
-        groups, latents = group[self.row[order]].astype(np.int64), self.latent[order]
-        differs = np.ones(len(order), bool)
-        differs[1:] = (groups[1:] != groups[:-1]) | (latents[1:] != latents[:-1])
-        start = np.flatnonzero(differs)
-        value = np.maximum.reduceat(self.value[order], start) if len(start) else self.value
-        return Peaks(groups[start], latents[start], value, start)
+    @cached_property
+    def by_example(self) -> "Grouped":
+        """The entries by example and latent."""
+        return Grouped.of(self, self.tokens.example)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The entries of a batch by the group of their token (window or example) and by latent, with each peak."""
+
+    order: Int64[np.ndarray, " entry"]
+    """The entries by group, then latent, then token."""
+    start: Int64[np.ndarray, " peak"]
+    """Where those of each group and latent start in it."""
+    group: Int64[np.ndarray, " peak"]
+    """Rising."""
+    latent: Int64[np.ndarray, " peak"]
+    """Rising within a group."""
+    peak: Float32[np.ndarray, " peak"]
+    """The largest activation."""
+
+    @classmethod
+    def of(cls, encoded: Encoded, group: Int[np.ndarray, " row"]) -> "Grouped":
+        """Group the entries of a batch."""
+        width = int(encoded.latent.max(initial=0)) + 1
+        key = group[encoded.row].astype(np.int64) * width + encoded.latent
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        start = np.flatnonzero(np.diff(key, prepend=-1))
+        groups, latents = np.divmod(key[start], width)
+        value = encoded.value[order]
+        return cls(order, start, groups, latents, np.maximum.reduceat(value, start) if len(start) else value)
 
 
 @dataclass(frozen=True)
@@ -80,17 +94,19 @@ class Encoder:
     @torch.no_grad()
     def _encode(self, rows: Rows, first_window: int) -> Encoded:
         trained = np.isin(rows.kind, self.kinds)
-        found = [np.empty((0, 2), np.int64)], [np.empty(0)]
-        for at in range(0, len(rows), self.batch_rows):
-            x = torch.from_numpy(np.array(rows.activations[at : at + self.batch_rows])).to(self.sae.b_dec)
-            latents = self.sae.encode(x)
-            active = (latents > 0) & torch.from_numpy(trained[at : at + self.batch_rows]).to(x.device)[:, None]
-            found[0].append(active.nonzero().cpu().numpy() + np.array([at, 0]))
-            found[1].append(latents[active].double().cpu().numpy())
-        row, latent = np.concatenate(found[0]).T
+        index = np.flatnonzero(trained)
+        parts = [self._active(rows, index[at : at + self.batch_rows]) for at in range(0, len(index), self.batch_rows)]
+        row, latent, value = (np.concatenate(part) for part in zip(_NONE, *parts, strict=True))
         tokens = Tokens(rows.example, rows.position, rows.token_id, rows.kind)
         window = first_window + number_windows(rows, self.window_tokens)
-        return Encoded(tokens, trained, window, row, latent, stored_number(np.concatenate(found[1])))
+        return Encoded(tokens, trained, window, row, latent, stored_number(value))
+
+    def _active(self, rows: Rows, index: Int64[np.ndarray, " trained"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return row, latent and activation of each latent above 0 on some rows."""
+        latents = self.sae.encode(torch.from_numpy(rows.activations[index]).to(self.sae.b_dec))
+        row, latent = (latents > 0).nonzero(as_tuple=True)
+        value = latents[row, latent].double()
+        return index[row.cpu().numpy()], latent.cpu().numpy(), value.cpu().numpy()
 
 
 def whole_examples(source: ActivationSource, rows: int) -> Iterator[Rows]:

@@ -48,8 +48,8 @@ class FiringSums:
         self.fired += np.bincount(latent, minlength=M)
         self.total += np.bincount(latent, value, M)
         np.maximum.at(self.largest, latent, value)
-        self.windows_fired += np.bincount(encoded.peaks(encoded.window).latent, minlength=M)
-        self.examples_fired += np.bincount(encoded.peaks(tokens.example).latent, minlength=M)
+        self.windows_fired += np.bincount(encoded.by_window.latent, minlength=M)
+        self.examples_fired += np.bincount(encoded.by_example.latent, minlength=M)
         np.add.at(self.by_kind, (latent, tokens.kind[encoded.row]), 1)
         np.add.at(self.histogram, (latent, _bin(value)), 1)
 

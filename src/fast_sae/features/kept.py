@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32, Int64, UInt8
 
-from fast_sae.features.encoded import Encoded, Peaks
+from fast_sae.features.encoded import Encoded
 from fast_sae.features.settings import FeaturesSettings
 
 _POOL = 20
@@ -38,19 +38,20 @@ class BestWindows:
         self.key: Float[np.ndarray, "M n"] = np.full((M, n), np.inf)
         self.window: Int64[np.ndarray, "M n"] = np.full((M, n), -1)
         self.activations: Float32[np.ndarray, "M n token"] = np.zeros((M, n, window_tokens), np.float32)
+        self._worst = np.full(M, np.inf)
 
-    def add(self, encoded: Encoded, peaks: Peaks, key: Float[np.ndarray, " peak"]) -> Int64[np.ndarray, " kept"]:
+    def add(self, encoded: Encoded, key: Float[np.ndarray, " peak"]) -> Int64[np.ndarray, " kept"]:
         """Take the latents' windows of a batch, whose numbers are higher than those of all before.
 
         Args:
             encoded: The batch.
-            peaks: Its latents' peaks by window.
-            key: Of each peak; the lowest are kept.
+            key: Of each window and latent that fires in it, as `encoded.by_window` lists them; the lowest are kept.
 
         Returns:
             The windows taken.
         """
-        able = np.flatnonzero(key < self.key.max(1)[peaks.latent])
+        peaks = encoded.by_window
+        able = np.flatnonzero(key < self._worst[peaks.latent])
         able = able[np.lexsort((able, key[able], peaks.latent[able]))]
         latents, group, rank = _ranks(peaks.latent[able])
         n = self.key.shape[1]
@@ -64,7 +65,8 @@ class BestWindows:
         chosen = entry[row, rank]
         latent = latents[row]
         self.key[latent, slot], self.window[latent, slot] = offered[row, rank], peaks.group[chosen]
-        self.activations[latent, slot] = _activations(encoded, peaks, chosen, self.activations.shape[2])
+        self.activations[latent, slot] = _activations(encoded, chosen, self.activations.shape[2])
+        self._worst[latents] = self.key[latents].max(1)
         return peaks.group[chosen]
 
     def of(self, latent: int) -> tuple[Int64[np.ndarray, " kept"], Float32[np.ndarray, "kept token"]]:
@@ -84,12 +86,16 @@ class SilentPool:
         self._held: dict[int, tuple[float, Int64[np.ndarray, " latent"]]] = {}
         self._worst = np.inf
 
-    def add(self, peaks: Peaks, windows: range, key: Float[np.ndarray, " window"]) -> list[int]:
+    def add(self, encoded: Encoded, key: Float[np.ndarray, " window"]) -> list[int]:
         """Take the windows of a batch and return those that were taken."""
+        peaks, windows = encoded.by_window, encoded.windows
         bounds = np.searchsorted(peaks.group, np.arange(windows.start, windows.stop + 1))
         taken = [i for i in range(len(windows)) if key[i] < self._worst]
         for i in taken:
-            self._held[windows[i]] = float(key[i]), peaks.latent[bounds[i] : bounds[i + 1]]
+            self._held[windows[i]] = (
+                float(key[i]),
+                peaks.latent[bounds[i] : bounds[i + 1]].copy(),
+            )  # a view would keep its batch
         if len(self._held) > self._n:
             self._held = dict(sorted(self._held.items(), key=lambda item: item[1][0])[: self._n])
             self._worst = max(drawn for drawn, _ in self._held.values())
@@ -125,12 +131,12 @@ class KeptWindows:
 
     def add(self, encoded: Encoded) -> None:
         """Take whole examples."""
-        peaks, windows = encoded.peaks(encoded.window), encoded.windows
+        peaks, windows = encoded.by_window, encoded.windows
         drawn = self._generator.random(len(windows))
         taken = {
-            *self.top.add(encoded, peaks, -peaks.value.astype(np.float64)).tolist(),
-            *self.firing.add(encoded, peaks, drawn[peaks.group - windows.start]).tolist(),
-            *self._pool.add(peaks, windows, drawn),
+            *self.top.add(encoded, -peaks.peak.astype(np.float64)).tolist(),
+            *self.firing.add(encoded, drawn[peaks.group - windows.start]).tolist(),
+            *self._pool.add(encoded, drawn),
         }
         bounds = np.searchsorted(encoded.window, np.arange(windows.start, windows.stop + 1))
         for window in taken:
@@ -181,14 +187,13 @@ def _lowest(
 
 
 def _activations(
-    encoded: Encoded, peaks: Peaks, chosen: Int64[np.ndarray, " chosen"], width: int
+    encoded: Encoded, chosen: Int64[np.ndarray, " chosen"], width: int
 ) -> Float32[np.ndarray, "chosen token"]:
     """Return what the latents of some peaks do at each token of their windows."""
-    order = encoded.order_by(encoded.window)
-    stop = np.append(peaks.start[1:], len(order))[chosen]
-    length = stop - peaks.start[chosen]
+    peaks = encoded.by_window
+    length = np.diff(peaks.start, append=len(peaks.order))[chosen]
     which = np.repeat(np.arange(len(chosen)), length)
-    entry = order[np.repeat(peaks.start[chosen], length) + _counted(length)]
+    entry = peaks.order[np.repeat(peaks.start[chosen], length) + _counted(length)]
     first = np.searchsorted(encoded.window, peaks.group[chosen])
     found = np.zeros((len(chosen), width), np.float32)
     found[which, encoded.row[entry] - first[which]] = encoded.value[entry]

@@ -74,7 +74,7 @@ def derangement(latents: Sequence[int], seed: int) -> dict[int, int]:
     """Give each latent another one, each to one, by a random circle of all; none if there is no other.
 
     >>> derangement([3, 5], seed=0)
-    {5: 3, 3: 5}
+    {3: 5, 5: 3}
     """
     if len(latents) < 2:
         return {}

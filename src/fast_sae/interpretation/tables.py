@@ -1,6 +1,7 @@
 """data/interpretations: a row per latent for readers, and every judgement of test for whoever counts again."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def interpretation_table(
                 **{f"{who}_{name}": scores[name][latent, who] for who, name in _BESIDE},
             }
         )
-    return pd.DataFrame(rows, dtype=object)  # so that a rating stays a whole number where others have none
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    return pd.DataFrame(cells, dtype=object)  # so that a rating stays a whole number where others have none
 
 
 def judgement_table(materials: Mapping[int, Material], judgements: Judgements) -> pa.Table:
@@ -84,15 +86,21 @@ def judgement_table(materials: Mapping[int, Material], judgements: Judgements) -
 
 def write_interpretations(path: Path, table: pd.DataFrame) -> None:
     """Write the table as CSV, every text quoted, since texts hold commas, quotes and line breaks."""
-    rounded = table.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
     with whole_file(path) as part:
-        rounded.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        table.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 def write_judgements(path: Path, table: pa.Table) -> None:
     """Write the table as Parquet."""
     with whole_file(path) as part:
         pq.write_table(table, part, compression="zstd")
+
+
+def _cell(value: object) -> object:
+    """Round a number to 6 significant digits, as metrics are; what has no value is left empty."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else float(f"{value:.6g}")
 
 
 def _top_examples(material: Material) -> dict[str, str]:
