@@ -1,19 +1,18 @@
 """Hypotheses, whole: choose latents that go with a target, name them on validation, test the names on test."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from fast_sae.backends.base import Backend, Evidence, Explanation, Showing
-from fast_sae.backends.naming import Dealt, Named, deal_windows, find_names, spread
+from fast_sae.backends.base import Backend, Evidence, Explanation
+from fast_sae.backends.naming import find_names
 from fast_sae.backends.opening import open_backend
 from fast_sae.backends.settings import BackendSettings
 from fast_sae.chat.examples import Example
 from fast_sae.chat.splits import Split
 from fast_sae.features.store import FeatureStore
-from fast_sae.features.windows import Shown
 from fast_sae.hypotheses.annotations import annotate, text_window
 from fast_sae.hypotheses.hypothesis import Annotated, Hypothesis
+from fast_sae.hypotheses.material import gather
 from fast_sae.hypotheses.report import HypothesesReport
 from fast_sae.hypotheses.selection import best_latents, score_latents
 from fast_sae.hypotheses.settings import HypothesesSettings
@@ -64,7 +63,7 @@ def make_hypotheses(
     """Choose, name, annotate; the report tests.
 
     Args:
-        store: data/features, for the windows that name a latent.
+        store: data/features, for the windows in which a latent is strongest.
         validation: What chooses latents and fits models.
         test: What is annotated and tested.
         targets: What is predicted of each.
@@ -74,7 +73,10 @@ def make_hypotheses(
     """
     chosen = _choose(validation, targets, settings)
     latents = sorted({latent for _, latent, _ in chosen})
-    named = dict(zip(latents, _name(store, latents, settings, backend), strict=True))
+    texts = [text_window(example, int(i), "validation", settings.words_per_text) for example, i in validation.pairs]
+    strengths = validation.latents[:, latents].toarray()
+    materials = [gather(store, latent, texts, strengths[:, i], settings) for i, latent in enumerate(latents)]
+    named = find_names(backend, materials, settings.candidates, EVIDENCE)
     names = {
         latent: one.name for latent, one in named.items() if isinstance(one.name, Explanation) and one.name.pattern
     }
@@ -103,19 +105,3 @@ def _choose(validation: Held, targets: Targets, settings: HypothesesSettings) ->
         for target in range(len(targets.names))
         for latent in best_latents(scores[:, target], settings.n_hypotheses)
     ]
-
-
-def _name(store: FeatureStore, latents: Sequence[int], settings: HypothesesSettings, backend: Backend) -> list[Named]:
-    dealt = [deal_windows(store, latent) for latent in latents]
-    showings = [Showing(_unlabelled(one.showing.firing), _unlabelled(one.showing.silent)) for one in dealt]
-    choosing = [_unlabelled(_choosing(one, settings.choosing_windows)) for one in dealt]
-    return find_names(backend, showings, choosing, settings.candidates, EVIDENCE)
-
-
-def _choosing(dealt: Dealt, windows: int) -> list[Shown]:
-    return spread(dealt.firing, (windows + 1) // 2) + spread(dealt.silent, windows // 2)
-
-
-def _unlabelled(shown: Sequence[Shown]) -> list[Shown]:
-    """Take the label off, which is what a hypothesis is to predict."""
-    return [replace(one, window=replace(one.window, label=None)) for one in shown]

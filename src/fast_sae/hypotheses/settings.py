@@ -31,9 +31,11 @@ class HypothesesSettings(Settings):
     """Latents chosen for each target, at most."""
     candidates: Positive
     """Names tried for each latent, of which validation chooses one."""
-    choosing_windows: Positive
-    """Windows of validation, at most, that judge a name for each latent: as many in which it fires as in which it does
-    not."""
+    strong_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the texts of validation, those in which a latent is strongest, that its name is to be true of, and not
+    of the others; fewer, if it fires in fewer."""
+    choosing_texts: Positive
+    """Texts of validation, at most, that choose between names, half of them from the strong ones."""
     validation_examples: Positive
     """Texts of validation annotated, at most, on which the joint models are fitted."""
     test_examples: Positive

@@ -83,7 +83,7 @@ def p_value(has: Int8[np.ndarray, " text"], target: Float64[np.ndarray, " text"]
         return 1.0
     if is_label:
         table = [[int((side & (y == value)).sum()) for value in (1, 0)] for side in (yes, ~yes)]
-        return float(fisher_exact(table)[1])
+        return float(fisher_exact(table).pvalue)  # pyright: ignore[reportAttributeAccessIssue]
     return float(mannwhitneyu(y[yes], y[~yes])[1])
 
 

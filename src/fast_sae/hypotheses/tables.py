@@ -102,7 +102,7 @@ def _hypothesis(targets: Sequence[str], one: Hypothesis) -> dict[str, object]:
         "interpretation": text,
         "status": one.status,
         "reason": reason,
-        "validation_f1": one.named.f1,
+        "validation_f1": one.named.choosing_f1,
     }
 
 

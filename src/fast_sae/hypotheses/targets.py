@@ -1,7 +1,7 @@
 """What is predicted: labels, each against the rest, or a number; of the examples whose latents are pooled."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,11 @@ class Held:
     def labels(self) -> list[str]:
         """The label of each."""
         return [str(example.label) for example in self.examples]
+
+    @property
+    def pairs(self) -> Iterable[tuple[Example, int]]:
+        """Each example with its place within the split."""
+        return zip(self.examples, self.index.tolist(), strict=True)
 
     def draw(self, n: int, seed: int) -> Int64[np.ndarray, " drawn"]:
         """Draw up to n of them; rising."""

@@ -2,13 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from fast_sae.backends.base import Answer, Backend, Explanation, Unanswered
+from fast_sae.backends.base import ALL_EVIDENCE, Answer, Backend, Evidence, Explanation, Showing, Unanswered
 from fast_sae.features.windows import Shown
-from fast_sae.interpretation.material import Material
-from fast_sae.interpretation.scores import detection_scores
+
+
+class Asked(Protocol):
+    """A latent that is to be named."""
+
+    @property
+    def latent(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def showing(self) -> Showing:
+        """What names are read off."""
+        ...
+
+    @property
+    def choosing(self) -> Sequence[Shown]:
+        """What names are chosen by: of validation, none of it shown; weighted."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,13 +45,15 @@ class Named:
     """Those of them that were not had."""
 
 
-def find_names(backend: Backend, materials: Sequence[Material], candidates: int) -> dict[int, Named]:
+def find_names(
+    backend: Backend, materials: Sequence[Asked], candidates: int, evidence: frozenset[Evidence] = ALL_EVIDENCE
+) -> dict[int, Named]:
     """Ask for names of each latent, and choose among those of each by their F1 over validation.
 
     A candidate that was not judged is chosen only if none was: the first one then. Nothing is judged where there is one
     candidate.
     """
-    offered = backend.explain([one.showing for one in materials], candidates)
+    offered = backend.explain([one.showing for one in materials], candidates, evidence)
     questions = [
         (i, name, [shown.window for shown in one.choosing])
         for i, (one, names) in enumerate(zip(materials, offered, strict=True))
@@ -60,10 +80,11 @@ def _choose(
 
 
 def _f1(answer: Sequence[bool], choosing: Sequence[Shown]) -> float:
-    """F1 over validation, to a billionth, so that the last digits of a processor choose nothing; 0 if it has none."""
-    fires, activation, weight = (np.array([getattr(one, what) for one in choosing]) for what in _OF_SHOWN)
-    f1 = detection_scores(fires, np.array(answer, bool), activation, weight)["f1"]
-    return round(f1 or 0.0, 9)
+    """F1 over validation, 2 TP / (2 TP + FP + FN), each a sum of weights; 0 if that is 0 / 0.
 
-
-_OF_SHOWN = ("fires", "activation", "weight")
+    To a billionth, so that the last digits of a processor choose nothing.
+    """
+    says, fires = np.array(answer, bool), np.array([one.fires for one in choosing], bool)
+    weight = np.array([one.weight for one in choosing])
+    either = weight[says].sum() + weight[fires].sum()
+    return round(float(2 * weight[says & fires].sum() / either), 9) if either else 0.0
