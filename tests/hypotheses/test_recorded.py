@@ -66,4 +66,5 @@ def test_fitted_on_what_it_scores_the_joint_model_is_theirs(case):
     x = (LATENTS[:, :N] > 1).astype(float)
     joint = score_jointly((x, y), (x, y), resample_counts(len(y), 2, 0), is_label=is_label)
     assert joint is not None
-    assert joint.in_sample == joint.test[0] == pytest.approx(found["evaluated"]["joint"], abs=1e-6)
+    theirs = pytest.approx(found["evaluated"]["joint"], abs=1e-3 if is_label else 1e-9)  # ours has a small L2 penalty
+    assert (joint.in_sample, joint.test[0]) == (theirs, theirs)

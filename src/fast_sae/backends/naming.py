@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from fast_sae.backends.base import ALL_EVIDENCE, Answer, Backend, Evidence, Expl
 from fast_sae.features.windows import Shown
 
 
+@runtime_checkable
 class Asked(Protocol):
     """A latent that is to be named."""
 
