@@ -17,6 +17,7 @@ from fast_sae.errors import ModelError, ParamsError
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.features.settings import FeaturesSettings
+from fast_sae.hypotheses.settings import HypothesesSettings
 from fast_sae.interpretation.settings import InterpretSettings
 from fast_sae.params import PARAMS, Section, Settings, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "in_model": InModelSettings,
     "features": FeaturesSettings,
     "interpret": InterpretSettings,
+    "hypotheses": HypothesesSettings,
     "steer": SteerSettings,
     "runtime": RuntimeSettings,
 }
@@ -52,6 +54,7 @@ class Parsed:
     in_model: InModelSettings
     features: FeaturesSettings
     interpret: InterpretSettings
+    hypotheses: HypothesesSettings
     steer: SteerSettings
     runtime: RuntimeSettings
 
@@ -97,6 +100,8 @@ def _broken_rules(parsed: Parsed) -> Iterator[str]:
         yield f"sae.layer is {sae.layer}, but extract.layers is {list(extract.layers)}"
     if extract.template == "none" and parsed.data.text_field is None:
         yield "extract.template: none takes bare texts, but data.text_field is null"
+    if parsed.hypotheses.enabled and parsed.data.label_field is None:
+        yield "hypotheses.enabled is true, but data.label_field is null; set hypotheses.enabled: false"
     yield from _broken_source_rules(parsed)
 
 

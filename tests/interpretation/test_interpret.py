@@ -178,7 +178,7 @@ def test_validation_chooses_the_candidate_and_test_is_not_asked_of_the_others(st
     backend = ScriptedBackend(names=3, yes={"0a": False, "0b": True, "0c": True}, undetected={"1a": FAILED})
     report = reported(store, backend, candidates=3)
     assert [one.name.text for one in report.named.values()] == ["0b", "1b", "2a"]
-    assert report.named[0].choosing_f1 == pytest.approx(2 * 0.2 / 1.2)
+    assert report.named[0].choosing_phi == pytest.approx(2 * 0.2 / 1.2)
     assert (report.named[1].asked, report.named[1].unanswered) == (90, 30)
     times = Counter(name for kind, name, _ in backend.asked if kind == "detect")
     assert times == {"0a": 1, "0b": 3, "0c": 1, "1a": 1, "1b": 3, "1c": 1, "2a": 3, "2b": 1, "2c": 1}
@@ -187,7 +187,7 @@ def test_validation_chooses_the_candidate_and_test_is_not_asked_of_the_others(st
 def test_candidates_of_which_none_was_judged_leave_the_first(store):
     backend = ScriptedBackend(names=2, undetected={"0a": FAILED, "0b": REFUSED})
     found = reported(store, backend, candidates=2).named[0]
-    assert (found.name.text, found.choosing_f1, found.candidates) == ("0a", None, 2)
+    assert (found.name.text, found.choosing_phi, found.candidates) == ("0a", None, 2)
 
 
 def test_a_latent_of_fewer_than_five_windows_is_not_rated(store, monkeypatch):

@@ -1,11 +1,11 @@
 """Interpretation, whole: choose latents, name them on validation, have the names judged on test."""
 
 from fast_sae.backends.base import Backend
+from fast_sae.backends.naming import find_names
 from fast_sae.features.store import FeatureStore
 from fast_sae.interpretation.judgements import judge_names
 from fast_sae.interpretation.latents import choose_latents
 from fast_sae.interpretation.material import gather
-from fast_sae.interpretation.names import find_names
 from fast_sae.interpretation.report import InterpretReport
 from fast_sae.interpretation.settings import InterpretSettings
 

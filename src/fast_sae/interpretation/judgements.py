@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from fast_sae.backends.base import Answer, Backend, Explanation, Rating, Unanswered
+from fast_sae.backends.naming import Named
 from fast_sae.interpretation.material import RATED, Material
-from fast_sae.interpretation.names import Named
 
 Who = Literal["chosen", "other"]
 """Whose name is judged: the latent's own, chosen on validation, or that of another latent."""

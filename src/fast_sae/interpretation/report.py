@@ -16,11 +16,11 @@ from scipy.stats import binomtest
 
 from fast_sae.artifacts import write_metrics, write_table
 from fast_sae.backends.base import Rating
+from fast_sae.backends.naming import Named
 from fast_sae.evaluation.figures import Figures, with_bounds
 from fast_sae.features.store import FeatureStore
 from fast_sae.interpretation.judgements import WHO, Judgements
 from fast_sae.interpretation.material import Material
-from fast_sae.interpretation.names import Named
 from fast_sae.interpretation.scored import BASELINES, SCORES, score_table
 from fast_sae.interpretation.scores import mean_over_latents
 from fast_sae.interpretation.settings import InterpretSettings

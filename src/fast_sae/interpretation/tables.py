@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from fast_sae.artifacts import whole_file
 from fast_sae.backends.base import Answer, Explanation, Rating, Unanswered
+from fast_sae.backends.naming import Named
 from fast_sae.features.store import FeatureStore
 from fast_sae.interpretation.judgements import WHO, Answers, Judgements
 from fast_sae.interpretation.material import RATED, Material
-from fast_sae.interpretation.names import Named
 from fast_sae.interpretation.scored import SCORES
 
 JUDGEMENTS = pa.schema(
@@ -68,7 +68,7 @@ def interpretation_table(
                 "reason": reason,
                 **_of_latent(store, latent),
                 "candidates": one.candidates,
-                "choosing_f1": one.choosing_f1,
+                "choosing_phi": one.choosing_phi,
                 **_judged(latent, materials[latent], judgements),
                 **{name: scores[name][latent, "chosen"] for name in SCORES},
                 **{f"{who}_{name}": scores[name][latent, who] for who, name in _BESIDE},

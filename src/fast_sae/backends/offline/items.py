@@ -5,6 +5,7 @@ Each is an item, named by a string, with the tokens of the window that it stands
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from fast_sae.backends.base import Evidence
 from fast_sae.chat.kinds import KIND_NAMES, Kind
@@ -25,6 +26,7 @@ def items_of(window: Window, evidence: Evidence) -> Items:
     return _FINDERS[evidence](window)
 
 
+@lru_cache(2048)  # hypotheses ask about the same texts for every latent
 def ngrams(window: Window) -> Items:
     """Return the n-grams of 1 to 3 words of the content, in lower case; punctuation aside, none across a line break."""
     text, owners = _content(window)
