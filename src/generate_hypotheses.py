@@ -12,6 +12,7 @@ from fast_sae.hypotheses.generate import generate_hypotheses
 from fast_sae.hypotheses.settings import HypothesesSettings, hypotheses_record
 from fast_sae.interpretation.settings import InterpretSettings
 from fast_sae.params import load_params, parse_section
+from fast_sae.progress import say
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 
@@ -43,6 +44,7 @@ def main(
         hypotheses / "replies.jsonl",
     )
     report.write(hypotheses, metrics, plots)
+    say(report.summary())
     facts = {"features_sha256": store.manifest.sha256}
     write_manifest(hypotheses, "generate_hypotheses", hypotheses_record(record, backend, settings), facts)
 

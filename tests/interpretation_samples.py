@@ -1,6 +1,6 @@
 """Settings, windows and a backend for the tests of interpretation, by a few words."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from samples import params
@@ -49,8 +49,8 @@ class ScriptedBackend:
     """By name."""
     unfuzzed: dict[str, Unanswered] = field(default_factory=dict)
     unrated: dict[str, Unanswered] = field(default_factory=dict)
-    yes: dict[str, bool] = field(default_factory=dict)
-    """What is said of every window of a name; yes if it is not told."""
+    yes: dict[str, bool | Callable[[Window], bool]] = field(default_factory=dict)
+    """What is said of the windows of a name, of each or of all; yes if it is not told."""
     names: int = 1
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     """What was asked: the kind of question, the name, and of how many windows."""
@@ -76,4 +76,7 @@ class ScriptedBackend:
 
     def _answer(self, kind, name, windows, unanswered):
         self.asked.append((kind, name.text, len(windows)))
-        return unanswered.get(name.text, [self.yes.get(name.text, True)] * len(windows))
+        says = self.yes.get(name.text, True)
+        return unanswered.get(
+            name.text, [says(getattr(one, "window", one)) if callable(says) else says for one in windows]
+        )

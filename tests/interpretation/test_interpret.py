@@ -175,10 +175,11 @@ def test_a_name_that_names_no_pattern_is_counted_apart_and_scored(store, tmp_pat
 
 
 def test_validation_chooses_the_candidate_and_test_is_not_asked_of_the_others(store):
-    backend = ScriptedBackend(names=3, yes={"0a": False, "0b": True, "0c": True}, undetected={"1a": FAILED})
+    says = {"0a": True, "0b": lambda one: "pearl" in one.content, "0c": lambda one: "pearl" not in one.content}
+    backend = ScriptedBackend(names=3, yes=says, undetected={"1a": FAILED})
     report = reported(store, backend, candidates=3)
     assert [one.name.text for one in report.named.values()] == ["0b", "1b", "2a"]
-    assert report.named[0].choosing_phi == pytest.approx(2 * 0.2 / 1.2)
+    assert report.named[0].choosing_phi == pytest.approx(1.0)
     assert (report.named[1].asked, report.named[1].unanswered) == (90, 30)
     times = Counter(name for kind, name, _ in backend.asked if kind == "detect")
     assert times == {"0a": 1, "0b": 3, "0c": 1, "1a": 1, "1b": 3, "1c": 1, "2a": 3, "2b": 1, "2c": 1}

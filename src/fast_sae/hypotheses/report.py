@@ -97,6 +97,14 @@ class HypothesesReport:
             **self._mean(f"latents_{measure}", "latents"),
         }
 
+    def summary(self) -> str:
+        """Say in one line what came out."""
+        found = self.metrics()
+        return (
+            f"{found['hypotheses']} hypotheses of {found['latents']} latents, {found['latents_named']} of them named; "
+            f"{found['tested']} tested, {found['confirmed']} confirmed"
+        )
+
     def write(self, folder: Path, metrics: Path, plots: Path) -> None:
         """Write the tables and the metrics."""
         write_metrics(metrics, "hypotheses", self.metrics())
