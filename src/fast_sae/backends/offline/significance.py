@@ -58,7 +58,7 @@ def fisher(both: Sequence[int], item: Sequence[int], firing: int, windows: int) 
     >>> fisher([3], [3], firing=3, windows=6)
     [0.05]
     """
-    return [float(f"{p:.12g}") for p in hypergeom.sf(np.array(both) - 1, windows, np.array(item), firing)]
+    return [_short(p) for p in hypergeom.sf(np.array(both) - 1, windows, np.array(item), firing)]
 
 
 def at_least(hits: int, chances: Sequence[float]) -> float:
@@ -67,7 +67,12 @@ def at_least(hits: int, chances: Sequence[float]) -> float:
     >>> at_least(2, [0.5, 0.5, 0.0])
     0.25
     """
-    return float(reduce(np.convolve, [[1 - p, p] for p in chances], np.ones(1))[hits:].sum())
+    return _short(reduce(np.convolve, [[1 - p, p] for p in chances], np.ones(1))[hits:].sum())
+
+
+def _short(p: float) -> float:
+    """Round to 12 digits, at most 1: a sum of chances may come out a rounding error above it."""
+    return min(1.0, float(f"{p:.12g}"))
 
 
 def _tested(sample: Sample, evidence: Evidence) -> list[Tested]:
