@@ -23,7 +23,7 @@ from scipy.stats import false_discovery_control, hypergeom
 from fast_sae.backends.base import Evidence
 from fast_sae.backends.offline.items import Items
 from fast_sae.backends.offline.rules import OF_TOKENS
-from fast_sae.backends.offline.sample import Sample, trained_tokens
+from fast_sae.backends.offline.sample import Sample
 
 LEVEL = 0.05
 """Share of false ones among the items taken for significant, at most, on average (false discovery rate)."""
@@ -97,7 +97,7 @@ def _of_peaks(sample: Sample, items: Sequence[Items], names: Sequence[str]) -> l
     hits = dict.fromkeys(names, 0)
     chances: dict[str, list[float]] = {name: [] for name in names}
     for one, found in zip(sample.firing, items, strict=False):  # the firing ones come first
-        possible, peak = {*trained_tokens(one)}, int(np.argmax(one.activations))
+        possible, peak = sample.possible(one), int(np.argmax(one.activations))
         for name in found.keys() & hits.keys():
             hits[name] += peak in found[name]
             chances[name].append(len(possible.intersection(found[name])) / len(possible))
