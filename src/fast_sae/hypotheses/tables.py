@@ -62,7 +62,8 @@ def hypothesis_table(targets: Sequence[str], outcomes: Sequence[Outcome]) -> pd.
         }
         for one in outcomes
     ]
-    return pd.DataFrame(rows, columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object)
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    return pd.DataFrame(cells, columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object)  # counts stay whole numbers
 
 
 def annotation_table(annotated: Sequence[Annotated]) -> pa.Table:
@@ -84,12 +85,16 @@ def write_tables(
     folder: Path, plots: Path, hypotheses: pd.DataFrame, annotations: pa.Table, joint: pd.DataFrame
 ) -> None:
     """Write hypotheses.csv, every text quoted, annotations.parquet, and joint.csv among the plots."""
-    rounded = hypotheses.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
     with whole_file(folder / "hypotheses.csv") as part:
-        rounded.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        hypotheses.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     with whole_file(folder / "annotations.parquet") as part:
         pq.write_table(annotations, part, compression="zstd")
     write_table(plots / "joint.csv", joint.map(lambda value: f"{value:.6g}" if isinstance(value, float) else value))
+
+
+def _cell(value: object) -> object:
+    """Round a number to 6 significant digits, as metrics are."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _hypothesis(targets: Sequence[str], one: Hypothesis) -> dict[str, object]:
