@@ -66,7 +66,7 @@ def gather(
 
 
 def _deal(part: list[int]) -> tuple[list[int], list[int]]:
-    """Return what is shown of a part, and what is not; the first is shown, so that a rare latent is not named unseen."""
+    """Return what is shown of a part, and what is not; the first is shown: a rare latent is not named unseen."""
     return [i for n, i in enumerate(part) if n % _DEALT != 1], part[1::_DEALT]
 
 

@@ -148,9 +148,7 @@ class HypothesesReport:
         nothing in words, the same of every text; left out, it would hide what was lost in words.
         """
         of_target = [one for one in self.hypotheses if one.target == target]
-        latents = [
-            one.latent for one in of_target if self.validation.knows(one.latent) and self.test.knows(one.latent)
-        ]
+        latents = [one.latent for one in of_target if self.validation.knows(one.latent) and self.test.knows(one.latent)]
         nameless = [one.latent for one in of_target if one.status == "no_pattern"]
         y = self.targets.validation[self.validation.rows, target], self._test_targets[:, target]
         fitted, scored = (side.whole(latents) for side in (self.validation, self.test))

@@ -62,7 +62,9 @@ def hypothesis_table(targets: Sequence[str], outcomes: Sequence[Outcome]) -> pd.
         }
         for one in outcomes
     ]
-    return pd.DataFrame([*map(_cells, rows)], columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object)  # counts stay whole numbers
+    return pd.DataFrame(
+        [*map(_cells, rows)], columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object
+    )  # counts stay whole numbers
 
 
 def annotation_table(annotated: Sequence[Annotated]) -> pa.Table:
