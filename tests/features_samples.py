@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from fast_sae.artifacts import write_manifest
-from fast_sae.chat.kinds import Kind
+from fast_sae.chat.kinds import KIND_NAMES, Kind
 from fast_sae.chat.splits import Split
 from fast_sae.features.store import FeatureStore
 from fast_sae.features.tables import STAGE, from_rows, write_features_table
 
 LABELS = ("counting", "waiting")
-RECORD = {"features": {"window_tokens": 64}}
+RECORD = {"train": {"kinds": [*KIND_NAMES[1:]]}, "features": {"window_tokens": 64}}
 WORDS = ("pearl", "stone", "river", "cloud", "ember")
 HEADER = ("<|start|>", "user", "<|end|>")
 N_EXAMPLES = 60

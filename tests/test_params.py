@@ -334,6 +334,23 @@ WRONG = {  # changes, and what the message must name
     "no control": ({"steer.random_controls": 0}, "steer.random_controls"),
     "no tokens at once": ({"runtime.lm_batch_tokens": 0}, "runtime.lm_batch_tokens"),
     "hypotheses without labels": ({"data.label_field": None}, "set hypotheses.enabled: false"),
+    "latents by label without labels": (
+        {"data.label_field": None, "hypotheses.enabled": False, "interpret.latents": "label"},
+        "interpret.latents is label, but data.label_field is null",
+    ),
+    "latents by label, and none lists one": (
+        {"interpret.latents": "label", "features.listed_labels": 0},
+        "features.listed_labels is 0",
+    ),
+    "a listed latent that does not exist": (
+        {"interpret.latents": "listed", "interpret.listed": [3, 512]},
+        "interpret.listed names latent 512, but sae.M is",
+    ),
+    "a latent to steer by that does not exist": ({"steer.listed": [512]}, "steer.listed names latent 512"),
+    "labels of a number": (
+        {"hypotheses.target": "number", "hypotheses.labels": ["comparing"]},
+        "hypotheses.labels is not read under target: number",
+    ),
     "unknown way to choose latents": ({"hypotheses.select_by": "ridge"}, "hypotheses.select_by"),
     "unknown correction": ({"hypotheses.correction": "none"}, "hypotheses.correction"),
     "a label that is no text": ({"hypotheses.labels": [1]}, "hypotheses.labels"),

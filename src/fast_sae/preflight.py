@@ -102,7 +102,19 @@ def _broken_rules(parsed: Parsed) -> Iterator[str]:
         yield "extract.template: none takes bare texts, but data.text_field is null"
     if parsed.hypotheses.enabled and parsed.data.label_field is None:
         yield "hypotheses.enabled is true, but data.label_field is null; set hypotheses.enabled: false"
+    yield from _broken_latent_rules(parsed)
     yield from _broken_source_rules(parsed)
+
+
+def _broken_latent_rules(parsed: Parsed) -> Iterator[str]:
+    interpret, M = parsed.interpret, parsed.sae.M
+    if interpret.latents == "label" and parsed.data.label_field is None:
+        yield "interpret.latents is label, but data.label_field is null; set interpret.latents: prevalent"
+    if interpret.latents == "label" and parsed.features.listed_labels == 0:
+        yield "interpret.latents is label, but features.listed_labels is 0, so that no latent lists any; set it to 1"
+    for section, listed in (("interpret", interpret.listed), ("steer", parsed.steer.listed)):
+        if missing := [latent for latent in listed if latent >= M]:
+            yield f"{section}.listed names latent {missing[0]}, but sae.M is {M}: there are latents 0 to {M - 1}"
 
 
 def _broken_source_rules(parsed: Parsed) -> Iterator[str]:

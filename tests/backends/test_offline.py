@@ -143,6 +143,7 @@ def test_the_chance_of_peaks_is_that_of_unequal_coins():
     assert at_least(2, [0.5, 0.1]) == pytest.approx(0.05)
     assert at_least(0, [0.5]) == 1.0
     assert at_least(40, [0.01] * 40) == pytest.approx(1e-80)
+    assert at_least(0, [1 / 4, 1 / 5]) == 1.0  # 1 + 2e-16 as the machine adds, which no correction takes
 
 
 def test_the_values_are_corrected_over_all_that_was_tested():
@@ -207,3 +208,18 @@ def test_it_is_a_backend_and_leaves_an_empty_file_of_replies(tmp_path):
     with open_backend(interpret_settings(backend="offline"), replies) as backend:
         assert isinstance(backend, Backend)
     assert replies.read_bytes() == b""
+
+
+def test_an_sae_trained_on_one_kind_of_token_is_not_named_by_it():
+    """Every peak is on content, and could be nowhere else."""
+    kinds = [int(kind) for kind in (Kind.SCAFFOLD, Kind.CONTENT, Kind.SCAFFOLD)]
+    on = [firing(window(f"a {word} b", i, kinds=kinds), 1) for i, word in enumerate(WORDS)]
+    off = [silent(window(f"a {word} b", 50 + i, kinds=kinds)) for i, word in enumerate(WORDS)]
+    assert significant_items(Sample.of(Showing(on, off)), {"kind"})
+    assert not significant_items(Sample.of(Showing(on, off, frozenset({Kind.CONTENT}))), {"kind"})
+
+
+def test_a_begin_of_text_that_was_trained_on_is_a_token_like_others():
+    """It is the only token of these windows (`features.window_tokens: 1`)."""
+    on = [firing(window("a", i, kinds=[int(Kind.BEGIN_OF_TEXT)]), 0) for i in range(8)]
+    assert not significant_items(Sample.of(Showing(on, [], frozenset(Kind))), {"kind"})

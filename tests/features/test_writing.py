@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from collect_samples import (
     TRAINED,
@@ -23,6 +24,7 @@ from fast_sae.activations.live.identity import identify
 from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.chat.kinds import KIND_NAMES, Kind
 from fast_sae.chat.pieces import TokenPieces
+from fast_sae.features import writing
 from fast_sae.features.store import FeatureStore
 from fast_sae.features.tables import SCHEMAS, read_features_table
 from fast_sae.features.writing import FeatureTables
@@ -210,6 +212,13 @@ def test_texts_are_numbered_by_their_row_and_each_is_kept_by_some_latent(store):
     places = [(SPLITS.index(text["split"]), text["example"], text["start"]) for text in texts]
     assert places == sorted(places)
     assert len(set(places)) == len(places)
+
+
+def test_texts_written_in_portions_are_the_same(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(writing, "_TEXTS", 4)
+    made = written_features(tmp_path / "features", *sources())
+    assert pq.ParquetFile(made.folder / "texts.parquet").num_row_groups > len(SPLITS)
+    assert rows(made, "texts") == rows(store, "texts")
 
 
 def test_the_ranks_of_the_windows_count_from_one(store):

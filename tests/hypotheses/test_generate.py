@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -8,8 +9,11 @@ from features_samples import make_store
 from hypotheses_samples import WordBackend, hypotheses_settings, sample_examples
 from samples import params
 
+from fast_sae.backends.base import Explanation
 from fast_sae.backends.opening import open_backend
+from fast_sae.hypotheses.annotations import text_window
 from fast_sae.hypotheses.generate import generate_hypotheses, make_hypotheses
+from fast_sae.hypotheses.material import gather
 from fast_sae.hypotheses.targets import Targets, hold, read_targets
 from fast_sae.interpretation.settings import InterpretSettings
 from fast_sae.params import parse_section
@@ -117,6 +121,39 @@ def test_the_tables_hold_what_was_found(store, tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())["hypotheses"]
     assert len(metrics) <= 15
     assert metrics["confirmed"] == 1
+
+
+def test_counts_stay_whole_numbers_beside_a_hypothesis_without_a_name(store, tmp_path):
+    report = report_of(store, WordBackend(unnamed={0}), n_hypotheses=2)
+    report.write(tmp_path, tmp_path / "metrics.json", tmp_path)
+    rows = csv.DictReader((tmp_path / "hypotheses.csv").read_text(encoding="utf-8").splitlines())
+    assert {(row["texts"], row["unanswered"]) for row in rows} == {("", ""), ("60", "0")}
+
+
+def test_a_latent_without_a_pattern_is_lost_in_words_and_kept_among_the_latents(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(WordBackend, "_names", lambda *_: [Explanation("nothing", pattern=False)])
+    report = report_of(store, targets=pearls(), n_hypotheses=1)
+    words, latents = (report.joint[by][0] for by in ("hypotheses", "latents"))
+    assert (words.columns, words.texts, latents.columns, latents.texts) == (1, 60, 1, 60)
+    assert (words.test == 0.5).all()
+    assert latents.test[0] == 1
+
+
+def test_a_model_that_is_none_leaves_its_cells_empty(store, tmp_path):
+    report = report_of(store, WordBackend(unnamed={0}), targets=pearls(), n_hypotheses=1)
+    report.write(tmp_path, tmp_path / "metrics.json", tmp_path)
+    assert (tmp_path / "joint.csv").read_text().splitlines()[1:] == [
+        f'"pearl, {by}",pearl,{by},,,,,,' for by in ("hypotheses", "latents")
+    ]
+
+
+@pytest.mark.parametrize("fires", [1, 2, 4, 9])
+def test_the_strongest_text_is_shown_and_a_quarter_of_the_strong_ones_choose(store, fires):
+    texts = [text_window(one, i, "validation", 256) for i, one in enumerate(sample_examples())]
+    strength = np.where(np.arange(60) < fires, 60.0 - np.arange(60), 0.0)
+    found = gather(store, 3, texts, strength, hypotheses_settings())
+    assert [one.window.example for one in found.showing.firing] == [i for i in range(fires) if i % 4 != 1]
+    assert [one.window.example for one in found.choosing if one.fires] == [i for i in range(fires) if i % 4 == 1]
 
 
 def test_switched_off_nothing_is_made_and_what_dvc_wants_is_there(store, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from features_samples import N_EXAMPLES, make_store
 from interpretation_samples import firing, interpret_settings, silent, window
 
+from fast_sae.chat.kinds import Kind
 from fast_sae.features.windows import Shown
 from fast_sae.interpretation.material import draw, gather
 from fast_sae.interpretation.scores import detection_scores
@@ -111,6 +112,13 @@ def test_a_window_without_silent_tokens_cannot_be_fuzzed_and_is_counted(store, m
     found = gather(store, 0, interpret_settings())
     assert [one.shown.window.example for one in found.fuzzed] == [1]
     assert found.fuzzing_left_out == 1
+
+
+def test_only_tokens_of_the_trained_kinds_are_marked(store, monkeypatch):
+    monkeypatch.setattr(type(store), "trained_kinds", frozenset({int(Kind.CONTENT)}))
+    for one in gather(store, 1, interpret_settings()).fuzzed:
+        marked = {kind for kind, mark in zip(one.marked.window.kinds, one.marked.marked, strict=True) if mark}
+        assert marked == {Kind.CONTENT}
 
 
 def test_drawing_depends_on_the_seed_and_the_latent_and_nothing_else(store):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from fast_sae.artifacts import Json
+from fast_sae.chat.kinds import Kind
 from fast_sae.features.windows import Shown, Window
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class Showing:
     """Windows in which it fires, the strongest first."""
     silent: Sequence[Shown]
     """Windows in which it does not."""
+    trained: frozenset[int] = frozenset(Kind) - {Kind.BEGIN_OF_TEXT}
+    """Kinds of tokens on which it may fire: those that the SAE was trained on; by default as params.yaml has them."""
 
 
 @dataclass(frozen=True)

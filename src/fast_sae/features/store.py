@@ -11,6 +11,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from fast_sae.artifacts import Json, Manifest, read_manifest
+from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError
 from fast_sae.features.tables import STAGE, read_features_table
@@ -48,6 +49,12 @@ class FeatureStore:
     def M(self) -> int:
         """Latents of the SAE, the dead ones too."""
         return cast(int, self.manifest.facts["M"])
+
+    @property
+    def trained_kinds(self) -> frozenset[int]:
+        """The kinds of tokens that the SAE was trained on: a latent fires on no others."""
+        names = cast(list[str], cast(Json, self.manifest.settings["train"])["kinds"])
+        return frozenset(KIND_NAMES.index(name) for name in names)
 
     def count(self, what: str, split: Split) -> int:
         """Return the number of `examples`, `windows` or `tokens` (of the trained kinds) of a split."""

@@ -19,6 +19,8 @@ from fast_sae.features.tables import from_columns, from_rows, write_features_tab
 
 _WINDOWS = 64
 """Latents whose windows make one row group: the least that is read."""
+_TEXTS = 4096
+"""Windows whose texts are in memory as Python's lists, some kB each, and make one row group."""
 _LOGITS = 256
 """Latents whose logits are in memory at once."""
 _DIGITS = 6
@@ -163,13 +165,15 @@ class FeatureTables:
 
     def _texts(self) -> Iterator[pa.Table]:
         for part, offset in zip(self._splits, self._offsets, strict=True):
-            rows = []
-            for window, tokens in sorted(part.kept.tokens.items()):
-                if (number := self._numbers.get(offset + window)) is not None:
-                    ids, label = tokens.token_ids.tolist(), part.held.labels[tokens.example]
-                    place = number, part.held.split, tokens.example, tokens.start, label
-                    rows.append((*place, ids, self.pieces.of(ids), tokens.kinds.tolist()))
-            yield from_rows("texts", rows)
+            used = sorted(window for window in part.kept.tokens if offset + window in self._numbers)
+            for at in range(0, len(used), _TEXTS):
+                yield from_rows("texts", [self._text(part, offset, window) for window in used[at : at + _TEXTS]])
+
+    def _text(self, part: SplitFeatures, offset: int, window: int) -> Sequence[object]:
+        tokens = part.kept.tokens[window]
+        ids, label = tokens.token_ids.tolist(), part.held.labels[tokens.example]
+        place = self._numbers[offset + window], part.held.split, tokens.example, tokens.start, label
+        return *place, ids, self.pieces.of(ids), tokens.kinds.tolist()
 
     def _windows(self) -> Iterator[pa.Table]:
         for at in range(0, len(self._living), _WINDOWS):

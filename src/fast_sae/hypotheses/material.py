@@ -66,8 +66,8 @@ def gather(
 
 
 def _deal(part: list[int]) -> tuple[list[int], list[int]]:
-    """Return what is shown of a part, and what is not."""
-    return [i for n, i in enumerate(part) if n % _DEALT], part[::_DEALT]
+    """Return what is shown of a part, and what is not; the first is shown: a rare latent is not named unseen."""
+    return [i for n, i in enumerate(part) if n % _DEALT != 1], part[1::_DEALT]
 
 
 def _spread(part: Sequence[int], n: int) -> list[int]:

@@ -144,13 +144,12 @@ class HypothesesReport:
     def _joint(self, target: int) -> dict[str, Joint | None]:
         """Fit on validation and score on test; both models on the texts whose annotations all have an answer.
 
-        A name of which nothing is known on a split is left out of both.
+        A name of which nothing is known on a split is left out of both. A latent in which no pattern was found says
+        nothing in words, the same of every text; left out, it would hide what was lost in words.
         """
-        latents = [
-            one.latent
-            for one in self.hypotheses
-            if one.target == target and self.validation.knows(one.latent) and self.test.knows(one.latent)
-        ]
+        of_target = [one for one in self.hypotheses if one.target == target]
+        latents = [one.latent for one in of_target if self.validation.knows(one.latent) and self.test.knows(one.latent)]
+        nameless = [one.latent for one in of_target if one.status == "no_pattern"]
         y = self.targets.validation[self.validation.rows, target], self._test_targets[:, target]
         fitted, scored = (side.whole(latents) for side in (self.validation, self.test))
 
@@ -163,8 +162,8 @@ class HypothesesReport:
             )
 
         return {
-            "hypotheses": score(lambda side: side.of(latents).astype(np.float64)),
-            "latents": score(lambda side: side.activations(latents)),
+            "hypotheses": score(lambda side: np.pad(side.of(latents).astype(np.float64), ((0, 0), (0, len(nameless))))),
+            "latents": score(lambda side: side.activations([*latents, *nameless])),
         }
 
     def _mean(self, name: str, by: str) -> Figures:

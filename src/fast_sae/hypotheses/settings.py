@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fast_sae.artifacts import Json
 from fast_sae.backends.settings import BackendSettings
@@ -55,6 +55,12 @@ class HypothesesSettings(Settings):
     """Share of the resamples that an interval holds."""
     seed: Annotated[int, Field(ge=0)]
     """Draws the texts, the resamples and the shuffles."""
+
+    @model_validator(mode="after")
+    def _reads_its_labels(self) -> "HypothesesSettings":
+        if self.target == "number" and self.labels is not None:
+            raise ValueError("hypotheses.labels is not read under target: number; leave it empty")
+        return self
 
 
 def hypotheses_record(features: Json, backend: BackendSettings, hypotheses: HypothesesSettings) -> Json:

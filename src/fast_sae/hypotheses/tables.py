@@ -62,7 +62,9 @@ def hypothesis_table(targets: Sequence[str], outcomes: Sequence[Outcome]) -> pd.
         }
         for one in outcomes
     ]
-    return pd.DataFrame(rows, columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object)
+    return pd.DataFrame(
+        [*map(_cells, rows)], columns=[*_HYPOTHESIS, *_TESTED, *_JUDGED], dtype=object
+    )  # counts stay whole numbers
 
 
 def annotation_table(annotated: Sequence[Annotated]) -> pa.Table:
@@ -73,7 +75,7 @@ def annotation_table(annotated: Sequence[Annotated]) -> pa.Table:
 def joint_table(targets: Sequence[str], joint: Mapping[str, Sequence[Joint | None]], confidence: float) -> pd.DataFrame:
     """Return a row per target and model: AUROC of a label, R² of a number; empty where there is no model."""
     rows = [
-        {"model": f"{target}, {by}", "target": target, "by": by, **_joint(models[i], confidence)}
+        {"model": f"{target}, {by}", "target": target, "by": by, **_cells(_joint(models[i], confidence))}
         for i, target in enumerate(targets)
         for by, models in joint.items()
     ]
@@ -84,12 +86,16 @@ def write_tables(
     folder: Path, plots: Path, hypotheses: pd.DataFrame, annotations: pa.Table, joint: pd.DataFrame
 ) -> None:
     """Write hypotheses.csv, every text quoted, annotations.parquet, and joint.csv among the plots."""
-    rounded = hypotheses.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
     with whole_file(folder / "hypotheses.csv") as part:
-        rounded.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        hypotheses.to_csv(part, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     with whole_file(folder / "annotations.parquet") as part:
         pq.write_table(annotations, part, compression="zstd")
-    write_table(plots / "joint.csv", joint.map(lambda value: f"{value:.6g}" if isinstance(value, float) else value))
+    write_table(plots / "joint.csv", joint)
+
+
+def _cells(row: Mapping[str, object]) -> dict[str, object]:
+    """Round numbers to 6 significant digits, as metrics are."""
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
 
 
 def _hypothesis(targets: Sequence[str], one: Hypothesis) -> dict[str, object]:

@@ -12,7 +12,6 @@ from itertools import groupby
 import numpy as np
 
 from fast_sae.backends.base import Marked, Showing
-from fast_sae.chat.kinds import Kind
 from fast_sae.features.store import FeatureStore
 from fast_sae.features.windows import Shown
 from fast_sae.interpretation.settings import InterpretSettings
@@ -55,11 +54,11 @@ def gather(store: FeatureStore, latent: int, settings: InterpretSettings) -> Mat
     firing, held_firing = _deal(store.windows(latent, "validation", "firing"))
     silent, held_silent = _deal(store.windows(latent, "validation", "silent"))
     judged = draw(store.windows(latent, "test", "firing"), store.windows(latent, "test", "silent"), settings, generator)
-    fuzzed = list(_fuzz([one for one in judged if one.fires], generator))
+    fuzzed = list(_fuzz([one for one in judged if one.fires], store.trained_kinds, generator))
     strongest = _only_shown(store.windows(latent, "validation", "top"), [*firing, *held_firing])
     return Material(
         latent,
-        Showing(sorted([*firing, *strongest], key=lambda one: -one.activation), silent),
+        Showing(sorted([*firing, *strongest], key=lambda one: -one.activation), silent, store.trained_kinds),
         draw(held_firing, held_silent, settings, generator),
         judged,
         fuzzed,
@@ -110,12 +109,12 @@ def _only_shown(top: Sequence[Shown], drawn: Sequence[Shown]) -> list[Shown]:
     return [one for one in top if (one.window.example, one.window.start) not in known]
 
 
-def _fuzz(firing: Sequence[Shown], generator: np.random.Generator) -> Iterator[Fuzzed]:
-    """Mark the active tokens of a random half, and others of the other half; never begin-of-text, which is silent."""
+def _fuzz(firing: Sequence[Shown], trained: frozenset[int], generator: np.random.Generator) -> Iterator[Fuzzed]:
+    """Mark the active tokens of a random half, and others of the other half, of kinds on which a latent may fire."""
     possible = []
     for one in firing:
         active = [i for i, activation in enumerate(one.activations) if activation > 0]
-        others = [i for i, a in enumerate(one.activations) if not a > 0 and one.window.kinds[i] != Kind.BEGIN_OF_TEXT]
+        others = [i for i, kind in enumerate(one.window.kinds) if kind in trained and not one.activations[i] > 0]
         if others:
             possible.append((one, active, others))
     truly = {*generator.permutation(len(possible))[: (len(possible) + 1) // 2].tolist()}

@@ -1,6 +1,6 @@
 """The windows of a showing as numbers: which items they have, where the latent fires, what each window stands for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from fast_sae.backends.base import Evidence, Showing
 from fast_sae.backends.offline.items import Items, items_of
 from fast_sae.backends.offline.rules import Rule
-from fast_sae.chat.kinds import Kind
 from fast_sae.features.windows import Shown
 from fast_sae.statistics import weighted_correlation
 
@@ -23,6 +22,8 @@ class Sample:
     fires: Bool[np.ndarray, " window"]
     weight: Float[np.ndarray, " window"]
     """Windows of the population for which each stands."""
+    trained: frozenset[int]
+    """Kinds of tokens on which the latent may fire."""
 
     @classmethod
     def of(cls, showing: Showing) -> "Sample":
@@ -33,7 +34,7 @@ class Sample:
         firing, silent = (_drawn(side) for side in (showing.firing, showing.silent))
         shown = [*firing, *silent]
         weight = np.array([one.weight or 1.0 for one in shown], np.float64)
-        return cls(shown, np.arange(len(shown)) < len(firing), weight)
+        return cls(shown, np.arange(len(shown)) < len(firing), weight, showing.trained)
 
     @property
     def firing(self) -> Sequence[Shown]:
@@ -59,6 +60,10 @@ class Sample:
         """Whether it is known at which tokens the latent fires, in every window in which it does."""
         return bool(self.firing) and all(len(one.activations) == len(one.window.tokens) for one in self.firing)
 
+    def possible(self, one: Shown) -> set[int]:
+        """Return the tokens of a window on which the latent may fire."""
+        return {i for i, kind in enumerate(one.window.kinds) if kind in self.trained}
+
     def token_f1(self, rule: Rule) -> float:
         """F1 of the tokens that a rule speaks of against those on which the latent fires, where it fires at all."""
         both = either = 0
@@ -67,11 +72,6 @@ class Sample:
             both += int((spoken & active).sum())
             either += int(spoken.sum() + active.sum())
         return round(2 * both / either, 9) if either else 0.0
-
-
-def trained_tokens(one: Shown) -> Iterable[int]:
-    """Return the tokens that may fire: all but begin-of-text, which an SAE is not trained on by default."""
-    return (i for i, kind in enumerate(one.window.kinds) if kind != Kind.BEGIN_OF_TEXT)
 
 
 def _drawn(side: Sequence[Shown]) -> Sequence[Shown]:

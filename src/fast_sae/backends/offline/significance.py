@@ -23,7 +23,7 @@ from scipy.stats import false_discovery_control, hypergeom
 from fast_sae.backends.base import Evidence
 from fast_sae.backends.offline.items import Items
 from fast_sae.backends.offline.rules import OF_TOKENS
-from fast_sae.backends.offline.sample import Sample, trained_tokens
+from fast_sae.backends.offline.sample import Sample
 
 LEVEL = 0.05
 """Share of false ones among the items taken for significant, at most, on average (false discovery rate)."""
@@ -58,7 +58,7 @@ def fisher(both: Sequence[int], item: Sequence[int], firing: int, windows: int) 
     >>> fisher([3], [3], firing=3, windows=6)
     [0.05]
     """
-    return [float(f"{p:.12g}") for p in hypergeom.sf(np.array(both) - 1, windows, np.array(item), firing)]
+    return [_short(p) for p in hypergeom.sf(np.array(both) - 1, windows, np.array(item), firing)]
 
 
 def at_least(hits: int, chances: Sequence[float]) -> float:
@@ -67,7 +67,12 @@ def at_least(hits: int, chances: Sequence[float]) -> float:
     >>> at_least(2, [0.5, 0.5, 0.0])
     0.25
     """
-    return float(reduce(np.convolve, [[1 - p, p] for p in chances], np.ones(1))[hits:].sum())
+    return _short(reduce(np.convolve, [[1 - p, p] for p in chances], np.ones(1))[hits:].sum())
+
+
+def _short(p: float) -> float:
+    """Round to 12 digits, at most 1: a sum of chances may come out a rounding error above it."""
+    return min(1.0, float(f"{p:.12g}"))
 
 
 def _tested(sample: Sample, evidence: Evidence) -> list[Tested]:
@@ -92,7 +97,7 @@ def _of_peaks(sample: Sample, items: Sequence[Items], names: Sequence[str]) -> l
     hits = dict.fromkeys(names, 0)
     chances: dict[str, list[float]] = {name: [] for name in names}
     for one, found in zip(sample.firing, items, strict=False):  # the firing ones come first
-        possible, peak = {*trained_tokens(one)}, int(np.argmax(one.activations))
+        possible, peak = sample.possible(one), int(np.argmax(one.activations))
         for name in found.keys() & hits.keys():
             hits[name] += peak in found[name]
             chances[name].append(len(possible.intersection(found[name])) / len(possible))
