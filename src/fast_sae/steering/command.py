@@ -56,7 +56,7 @@ def steer_prompts(origin: Origin, asked: Asked, settings: SteerSettings, runtime
     model = SteeredModel.open(origin.model, origin.extract, origin.sae, runtime)
     norm = _norm(model, origin, asked, settings) if asked.by_norm else None
     if norm is not None:
-        yield f"the mean norm of the residual stream is {norm:.6g}; alpha is a length, in brackets in units of that norm"
+        yield f"the mean norm of the residual stream is {norm:.6g}; alpha is a length, and in brackets in units of it"
     unit = norm or 1.0
     trials = _trials(directions, [alpha * unit for alpha in asked.alphas])
     told = write_all(model, asked.prompts, trials, None, settings, scored=True)
