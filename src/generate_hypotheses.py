@@ -4,7 +4,10 @@ from pathlib import Path
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import write_manifest
+from fast_sae.backends.opening import open_backend
+from fast_sae.chat.examples import Example
 from fast_sae.chat.prepared import read_prepared
+from fast_sae.chat.splits import Split
 from fast_sae.errors import run
 from fast_sae.features.settings import FeaturesSettings, features_record
 from fast_sae.features.store import FeatureStore
@@ -36,17 +39,16 @@ def main(
     backend = parse_section(params, "interpret", InterpretSettings)
     settings = parse_section(params, "hypotheses", HypothesesSettings)
     store = FeatureStore.open(features, record)
-    report = generate_hypotheses(
-        store,
-        {"validation": read_prepared(prepared, "validation"), "test": read_prepared(prepared, "test")},
-        settings,
-        backend,
-        hypotheses / "replies.jsonl",
-    )
-    report.write(hypotheses, metrics, plots)
-    say(report.summary())
-    facts = {"features_sha256": store.manifest.sha256}
-    write_manifest(hypotheses, "generate_hypotheses", hypotheses_record(record, backend, settings), facts)
+    examples: dict[Split, list[Example]] = {
+        "validation": read_prepared(prepared, "validation"),
+        "test": read_prepared(prepared, "test"),
+    }
+    with open_backend(backend, hypotheses / "replies.jsonl") as opened:
+        report = generate_hypotheses(store, examples, settings, opened, backend.windows_per_request)
+        report.write(hypotheses, metrics, plots)
+        say(report.summary())
+        facts = {"features_sha256": store.manifest.sha256}
+        write_manifest(hypotheses, "generate_hypotheses", hypotheses_record(record, backend, settings), facts)
 
 
 if __name__ == "__main__":

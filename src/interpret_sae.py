@@ -35,11 +35,11 @@ def main(
     store = FeatureStore.open(features, record)
     with open_backend(settings, interpretations / "replies.jsonl") as backend:
         report = interpret(store, settings, backend)
-    report.write(interpretations, metrics, plots)
-    if line := report.warning():
-        say(line)
-    facts = {"features_sha256": store.manifest.sha256, "latents": list(report.named)}
-    write_manifest(interpretations, "interpret_sae", interpret_record(record, settings), facts)
+        report.write(interpretations, metrics, plots)
+        if line := report.warning():
+            say(line)
+        facts = {"features_sha256": store.manifest.sha256, "latents": list(report.named)}
+        write_manifest(interpretations, "interpret_sae", interpret_record(record, settings), facts)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def settings_for(base_url: str, **changed: object) -> BackendSettings:
         "windows_per_request": 3,
         "concurrency": 4,
         "max_retries": 2,
+        "accept_failed": True,
         "timeout_seconds": 5.0,
         "budget_usd": None,
         "budget_tokens": None,

@@ -4,8 +4,8 @@ import time
 from email.utils import formatdate
 
 import pytest
-from backend_samples import PEARLS, marked, questions, right_answers, settings_for, showing, shown
-from chat_server import Act, completion, error
+from backend_samples import PEARLS, marked, questions, right_answers, settings_for, showing, shown, window
+from chat_server import Act, completion, error, windows_in
 
 from fast_sae.backends.base import Backend, Explanation, Rating, Unanswered
 from fast_sae.backends.opening import open_backend
@@ -48,6 +48,30 @@ def test_all_four_kinds_of_question_are_asked_and_answered(server, root):
         assert backend.detect(questions(2)) == right_answers(2)
         assert backend.fuzz([(PEARLS, [marked("a pearl", "a"), marked("a stone", "a")])]) == [(True, False)]
         assert backend.rate([(PEARLS, [shown("a pearl", "pearl")])]) == [Rating(4, "one deviates")]
+
+
+def test_the_order_of_the_windows_says_nothing_and_the_answers_come_back_in_theirs(server, root):
+    texts = [f"a pearl {i}" for i in range(30)] + [f"a stone {i}" for i in range(30)]
+    asked = [(PEARLS, [window(text) for text in texts])]
+    assert detect(server, root, asked, windows_per_request=10) == [(True,) * 30 + (False,) * 30]
+    pearls = [sum("pearl" in shown["text"] for shown in windows_in(body)) for body in server.bodies]
+    assert len(pearls) == 6
+    assert all(0 < n < 10 for n in pearls)
+    shown_texts = [shown["text"] for body in server.bodies for shown in windows_in(body)]
+    assert sorted(shown_texts) == sorted(texts)
+
+
+@pytest.mark.parametrize("method", ["detect", "fuzz"])
+def test_marked_windows_are_shuffled_by_the_seed_alone(method, server, root):
+    texts = [f"pearl {i}" for i in range(12)]
+    windows = [marked(text, "pearl") if method == "fuzz" else window(text) for text in texts]
+    for i, seed in enumerate((1, 2, 1)):
+        settings = settings_for(server.url, seed=seed, windows_per_request=12)
+        with open_backend(settings, root / f"{i}.jsonl") as backend:
+            assert getattr(backend, method)([(PEARLS, windows)]) == [(True,) * 12]
+    first, second = ([shown["text"] for shown in windows_in(body)] for body in server.bodies)  # the third was stored
+    assert first != second
+    assert sorted(first) == sorted(second)
 
 
 def test_what_is_sent_is_what_the_settings_say(server, root):
@@ -167,11 +191,11 @@ def test_names_and_ratings_are_checked_too(asked, content, server, root):
 @pytest.mark.parametrize(
     "content",
     [
-        '```json\n{"answers": [1, 0, 1]}\n```',
-        '```\n{"answers": [1, 0, 1]}\n```\n',
-        '<think>Is [0, 0, 0] right? {"answers": [0, 0, 0]}</think>\n\n{"answers": [1, 0, 1]}',
-        ' {"answers":\n[1,0,1]}',
-        '{"answers": [true, false, true]}',
+        '```json\n{"answers": [0, 1, 1]}\n```',  # shuffled, the three are asked about as 1, 0, 2
+        '```\n{"answers": [0, 1, 1]}\n```\n',
+        '<think>Is [0, 0, 0] right? {"answers": [0, 0, 0]}</think>\n\n{"answers": [0, 1, 1]}',
+        ' {"answers":\n[0,1,1]}',
+        '{"answers": [false, true, true]}',
     ],
 )
 def test_what_models_put_around_their_json_is_taken_off(content, server, root):
@@ -233,9 +257,48 @@ def test_a_server_that_is_down_ends_the_run_instead_of_failing_every_question(ro
         backend.detect(questions(50))
 
 
-def test_bad_questions_however_many_do_not_pass_for_a_server_that_is_down(server, root):
+def test_a_server_that_fails_at_everything_ends_the_run_too(server, root):
     server.script = lambda body, nth: error(500)
-    answers = detect(server, root, questions(25), max_retries=0)
+    with pytest.raises(UserError, match="answered none of 10 questions: HTTP 500"):
+        detect(server, root, questions(50), max_retries=0)
+
+
+@pytest.mark.parametrize("act", [error(500), error(429), Act(cut=True, body={"x": 1})], ids=["500", "429", "cut"])
+def test_what_the_server_left_open_fails_the_run_that_has_written_what_it_had(act, server, root):
+    server.script = lambda body, nth: act if "stone 1" in str(body) else None
+    answers = []
+    with (
+        pytest.raises(UserError, match="left 1 of 3 questions unanswered; .* running again asks these") as caught,
+        open_backend(settings_for(server.url, accept_failed=False), root / "replies.jsonl") as backend,
+    ):
+        answers += backend.detect(questions(3))
+    assert "\n" not in str(caught.value)
+    assert [isinstance(answer, Unanswered) and answer.status for answer in answers] == [False, "failed", False]
+    assert len((root / "replies.jsonl").read_text().splitlines()) == 2
+    server.script = lambda body, nth: None
+    before = len(server.bodies)
+    assert detect(server, root, questions(3), accept_failed=False) == right_answers(3)
+    assert len(server.bodies) == before + 1
+
+
+@pytest.mark.parametrize(
+    "act", [error(400, "too long"), completion(None, refusal="no"), completion("never fits")], ids=str
+)
+def test_what_asking_again_would_not_mend_fails_no_run(act, server, root):
+    server.script = lambda body, nth: act if "stone 1" in str(body) else None
+    assert isinstance(detect(server, root, questions(3), accept_failed=False)[1], Unanswered)
+
+
+@pytest.mark.parametrize("accept_failed", [True, False])
+def test_a_run_in_which_nothing_was_answered_is_no_success(accept_failed, server, root):
+    server.script = lambda body, nth: error(400, "too long")
+    with pytest.raises(UserError, match="left 3 of 3 questions unanswered"):
+        detect(server, root, questions(3), accept_failed=accept_failed)
+
+
+def test_bad_questions_however_many_do_not_pass_for_a_server_that_is_down(server, root):
+    server.script = lambda body, nth: error(413) if "pearl 0" not in str(body) else None
+    answers = detect(server, root, questions(26), max_retries=0)[1:]
     assert [answer.status for answer in answers] == ["failed"] * 25
 
 

@@ -112,7 +112,7 @@ def test_so_many_windows_are_shown_as_the_settings_say(server, root):
         backend.explain([showing()], 1)
     windows = windows_in(server.bodies[0])
     assert ["strength" in shown_window for shown_window in windows] == [True, True, True, False]
-    assert [w["strength"] for w in windows[:3]] == [10, 8, 5]
+    assert [w["strength"] for w in windows[:3]] == [10, 5, 3]  # from the strongest to the weakest
 
 
 def test_a_rater_is_told_fasts_rubric():

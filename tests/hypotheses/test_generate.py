@@ -160,7 +160,8 @@ def test_switched_off_nothing_is_made_and_what_dvc_wants_is_there(store, tmp_pat
     backend = parse_section(params(), "interpret", InterpretSettings)
     examples = dict.fromkeys(("validation", "test"), sample_examples())
     off = hypotheses_settings(enabled=False, target="number")
-    report = generate_hypotheses(store, examples, off, backend, tmp_path / "replies.jsonl")
+    with open_backend(backend, tmp_path / "replies.jsonl") as opened:
+        report = generate_hypotheses(store, examples, off, opened, backend.windows_per_request)
     report.write(tmp_path, tmp_path / "metrics.json", tmp_path)
     assert (tmp_path / "replies.jsonl").read_bytes() == b""
     assert pd.read_csv(tmp_path / "hypotheses.csv").empty

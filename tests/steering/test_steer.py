@@ -21,6 +21,7 @@ from fast_sae.errors import ArtifactError, ModelError, UserError
 from fast_sae.features.store import FeatureStore
 from fast_sae.params import parse_section
 from fast_sae.sae.build import build_sae
+from fast_sae.steering import command
 from fast_sae.steering.command import Asked, steer_prompts
 from fast_sae.steering.model import SteeredModel
 from fast_sae.steering.report import SteerReport
@@ -187,6 +188,16 @@ def test_the_command_prints_prompt_dose_perplexity_and_continuation(origin):
         "  random 0, alpha 40, perplexity ",
     ]
     assert all(line.startswith(start) for line, start in zip(lines[1:], starts, strict=True))
+
+
+def test_a_dose_in_units_of_the_norm_is_told_in_both(origin, monkeypatch):
+    monkeypatch.setattr(command, "read_prepared", lambda folder, split: examples(2))
+    asked = Asked([0], [0.5], True, [PROMPT], False, Path("nowhere"))
+    settings, small = steer_settings(), runtime(extract_batch_tokens=512, lm_batch_tokens=512)
+    first, _, line = steer_prompts(origin, asked, settings, small)
+    norm = float(first.removeprefix("the mean norm of the residual stream is ").split(";")[0])
+    assert line.startswith(f"  latent 0, alpha {norm / 2:.4g}"[:20])
+    assert " (0.5), perplexity " in line
 
 
 def test_dose_0_is_the_unsteered_model(origin):

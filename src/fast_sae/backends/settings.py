@@ -35,6 +35,9 @@ class BackendSettings(Settings):
     """Requests under way at once."""
     max_retries: Annotated[int, Field(ge=0)]
     """Further tries of a request that the server did not answer, or answered with what does not fit the schema."""
+    accept_failed: bool
+    """Whether a run is done in which the server left questions unanswered to the last try; false: its results are
+    written, and it ends with status 1, so that DVC runs it again, which asks those questions alone."""
     timeout_seconds: Annotated[float, Field(gt=0)]
     """Seconds to wait for a reply."""
     budget_usd: _Price

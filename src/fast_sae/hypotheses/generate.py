@@ -1,12 +1,9 @@
 """Hypotheses, whole: choose latents that go with a target, name them on validation, test the names on test."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from fast_sae.backends.base import Backend, Evidence, Explanation
 from fast_sae.backends.naming import find_names
-from fast_sae.backends.opening import open_backend
-from fast_sae.backends.settings import BackendSettings
 from fast_sae.chat.examples import Example
 from fast_sae.chat.splits import Split
 from fast_sae.features.store import FeatureStore
@@ -26,17 +23,17 @@ def generate_hypotheses(
     store: FeatureStore,
     examples: Mapping[Split, Sequence[Example]],
     settings: HypothesesSettings,
-    backend: BackendSettings,
-    replies: Path,
+    backend: Backend,
+    texts_per_question: int,
 ) -> HypothesesReport:
-    """Open the backend and make the hypotheses; none if the settings want none.
+    """Make the hypotheses; none if the settings want none.
 
     Args:
         store: data/features.
         examples: All of validation and of test, as data/prepared holds them.
         settings: The `hypotheses` section.
-        backend: The backend's keys of the section `interpret`.
-        replies: Where the replies used are written.
+        backend: Names and judges.
+        texts_per_question: Texts asked about at once.
 
     Raises:
         ParamsError: if there is nothing to predict.
@@ -44,10 +41,9 @@ def generate_hypotheses(
     """
     validation, test = (hold(store, split, examples[split]) for split in ("validation", "test"))
     targets = read_targets(validation, test, settings) if settings.enabled else no_targets(validation, test)
-    with open_backend(backend, replies) as opened:
-        return make_hypotheses(
-            store, validation, test, targets, settings, backend=opened, texts_per_question=backend.windows_per_request
-        )
+    return make_hypotheses(
+        store, validation, test, targets, settings, backend=backend, texts_per_question=texts_per_question
+    )
 
 
 def make_hypotheses(

@@ -54,17 +54,21 @@ def steer_prompts(origin: Origin, asked: Asked, settings: SteerSettings, runtime
         raise UserError("a prompt is empty; give it some words")
     require_same_model(origin.manifest, identify(origin.model))
     model = SteeredModel.open(origin.model, origin.extract, origin.sae, runtime)
-    unit = _norm(model, origin, asked, settings) if asked.by_norm else 1.0
+    norm = _norm(model, origin, asked, settings) if asked.by_norm else None
+    if norm is not None:
+        yield f"the mean norm of the residual stream is {norm:.6g}; alpha is a length, and in brackets in units of it"
+    unit = norm or 1.0
     trials = _trials(directions, [alpha * unit for alpha in asked.alphas])
     told = write_all(model, asked.prompts, trials, None, settings, scored=True)
     for number, prompt in enumerate(asked.prompts):
         yield f"prompt: {prompt}"
         for one in (one for one in told if one.prompt == number):
-            yield f"  {_named(one.trial)}, perplexity {perplexity([one]):.4g}: {one.text}"
+            yield f"  {_named(one.trial, norm)}, perplexity {perplexity([one]):.4g}: {one.text}"
 
 
-def _named(trial: Trial) -> str:
-    return f"{trial.name}, alpha {trial.alpha:g}" if trial.direction else "unsteered, alpha 0"
+def _named(trial: Trial, norm: float | None) -> str:
+    in_units = f" ({trial.alpha / norm:g})" if norm else ""
+    return f"{trial.name}, alpha {trial.alpha:g}{in_units}" if trial.direction else "unsteered, alpha 0"
 
 
 def _norm(model: SteeredModel, origin: Origin, asked: Asked, settings: SteerSettings) -> float:

@@ -28,7 +28,7 @@ from fast_sae.progress import progress_bar, say
 T = TypeVar("T")
 
 SILENCE = 10
-"""Questions in a row for which the server was away or overloaded to the last try, after which the run ends."""
+"""Questions in a row for which the server was away or in trouble to the last try, after which the run ends."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Asker:
         self._wire = Wire()
         self._stop, self._lock = Event(), Lock()
         self._end: UserError | None = None
-        self._sent = self._unheard = 0
+        self._sent = self._unheard = self._answered = 0
+        self._failed_for_good = self._failed_today = 0
 
     def ask(self, what: str, questions: Sequence[Question[T]]) -> list[Answer[T]]:
         """Answer questions in their order; the same question twice is asked once.
@@ -69,9 +70,27 @@ class Asker:
         self._say_estimate(what, len(by_key), list(new.values()))
         if new:
             answers |= self._ask_all(what, new)
+        self._answered += sum(
+            not isinstance(answer, Unanswered) or answer.status != "failed" for answer in answers.values()
+        )
         found = [answers[key_of(self._request(question, 0))] for question in questions]
         _say_unanswered(what, found)
         return [answer for answer in found if answer is not None]
+
+    def require_answers(self) -> None:
+        """Refuse to call a run done whose questions the server left open: DVC would never run it again.
+
+        Raises:
+            UserError: if the server was away, or in trouble, for a question to the last try, unless
+                `interpret.accept_failed`; or if none was answered.
+        """
+        failed = self._failed_today + self._failed_for_good
+        open_questions = failed if not self._answered else 0 if self._settings.accept_failed else self._failed_today
+        if open_questions:
+            raise UserError(
+                f"{self._settings.base_url} left {open_questions} of {self._answered + failed} questions unanswered; "
+                "what was answered is stored, and running again asks these alone; or set interpret.accept_failed"
+            )
 
     def close(self) -> None:
         """Close the connection and say what was spent."""
@@ -159,6 +178,10 @@ class Asker:
         """Leave a question unanswered, unless so many in a row show that the server is down."""
         with self._lock:
             self._unheard += trouble.down
+            if trouble.do == "again":
+                self._failed_today += 1
+            else:
+                self._failed_for_good += 1
             silent = self._unheard >= SILENCE
         if silent:
             raise self._ended(f"{self._settings.base_url} answered none of {SILENCE} questions: {trouble.reason}")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from fast_sae.backends.base import (
     ALL_EVIDENCE,
     Answer,
@@ -39,12 +41,17 @@ def open_backend(settings: BackendSettings, replies: Path) -> Iterator["OpenAIBa
     Args:
         settings: Those of the section `interpret`.
         replies: A file of the replies used, a JSON object a line; read first if it is there, and written anew.
+
+    Raises:
+        UserError: at the end, if the server left questions unanswered that another run may have answered; what is
+            written within the block is then whole but for them, and DVC does not take the stage for done.
     """
     store = ReplyStore(replies_folder(), replies)
     asker = Asker(settings, store)
     try:
         yield OpenAIBackend(settings, asker)
         store.write_used()
+        asker.require_answers()
     finally:
         asker.close()
 
@@ -63,8 +70,8 @@ class OpenAIBackend:
         prompts = (
             explain_prompt(
                 settings.task,
-                latent.firing[: settings.shown_firing],
-                latent.silent[: settings.shown_silent],
+                spread(latent.firing, settings.shown_firing),
+                spread(latent.silent, settings.shown_silent),
                 candidates,
                 evidence,
             )
@@ -93,9 +100,19 @@ class OpenAIBackend:
         prompt: Callable[[str, Explanation, Sequence[W]], Messages],
         questions: Sequence[tuple[Explanation, Sequence[W]]],
     ) -> Sequence[Answer[Sequence[bool]]]:
-        """Ask about the windows in portions, and put the answers of each question together again."""
+        """Ask about the windows in portions, shuffled, and put the answers of each question together again.
+
+        They come sorted, those in which the latent fires first: unshuffled, most portions would be all of one kind.
+        """
         size = self._settings.windows_per_request
-        portions = [[windows[i : i + size] for i in range(0, len(windows), size)] for _, windows in questions]
+        orders = [
+            np.random.default_rng([self._settings.seed, len(windows)]).permutation(len(windows))
+            for _, windows in questions
+        ]
+        portions = [
+            [[windows[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
+            for (_, windows), order in zip(questions, orders, strict=True)
+        ]
         asked = [
             Question(
                 prompt(self._settings.task, explanation, portion),
@@ -106,14 +123,28 @@ class OpenAIBackend:
             for portion in of_question
         ]
         answers = iter(self._asker.ask(what, asked))
-        return [_joined([next(answers) for _ in of_question]) for of_question in portions]
+        return [
+            _joined([next(answers) for _ in of_question], np.argsort(order).tolist())
+            for of_question, order in zip(portions, orders, strict=True)
+        ]
 
 
-def _joined(portions: Sequence[Answer[Sequence[bool]]]) -> Answer[Sequence[bool]]:
-    """Put portions together; one without an answer leaves the whole question without."""
+def spread(shown: Sequence[Shown], n: int) -> list[Shown]:
+    """Choose `n` windows at even steps from the first to the last, all if there are no more.
+
+    A name read off the strongest alone is too narrow for the windows of every strength that it is scored on.
+
+    >>> spread([10, 8, 6, 4, 2], 3)
+    [10, 6, 2]
+    """
+    return [shown[i] for i in np.linspace(0, len(shown) - 1, min(n, len(shown))).round().astype(int)]
+
+
+def _joined(portions: Sequence[Answer[Sequence[bool]]], places: Sequence[int]) -> Answer[Sequence[bool]]:
+    """Put portions together, each answer in its place; one without an answer leaves the whole question without."""
     joined: list[bool] = []
     for portion in portions:
         if isinstance(portion, Unanswered):
             return portion
         joined += portion
-    return tuple(joined)
+    return tuple(joined[place] for place in places)

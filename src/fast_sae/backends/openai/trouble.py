@@ -25,7 +25,6 @@ _FIRST_WAIT, _LONGEST_OWN_WAIT, _JITTER = 0.5, 8.0, 0.25
 _MISSPELT = (400, 422)
 _MAYBE_BILLED = (408, 504)
 """A gateway's time-outs: the server behind it may have answered."""
-_DOWN = (429, 502, 503, 504)
 _ENDS = {
     401: "the key in OPENAI_KEY_SAE or OPENAI_API_KEY is not accepted",
     403: "look at interpret.model and the key's rights",
@@ -43,7 +42,7 @@ class Trouble:
     wait: float | None = None
     """Seconds to wait, as the server says."""
     down: bool = False
-    """The server is away or overloaded, whatever is asked."""
+    """The server is away, overloaded or broken, as far as can be told."""
 
 
 def of_status(error: openai.APIStatusError, clean: Callable[[str], str]) -> Reply | Trouble:
@@ -99,7 +98,7 @@ def _try_again(reason: str, error: openai.APIStatusError) -> Trouble:
         return Trouble(f"{reason}; the account has no credit left", "end")
     if wait is not None and wait > LONGEST_WAIT:
         return Trouble(f"{reason}; the server asks to wait {wait:.0f} s", "end")
-    return Trouble(reason, "again", status in _MAYBE_BILLED, wait, status in _DOWN)
+    return Trouble(reason, "again", status in _MAYBE_BILLED, wait, down=status == 429 or status >= 500)
 
 
 def _said(error: openai.APIStatusError) -> str:
