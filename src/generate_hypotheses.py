@@ -39,10 +39,10 @@ def main(
     backend = parse_section(params, "interpret", InterpretSettings)
     settings = parse_section(params, "hypotheses", HypothesesSettings)
     store = FeatureStore.open(features, record)
-    examples: dict[Split, list[Example]] = {
-        "validation": read_prepared(prepared, "validation"),
-        "test": read_prepared(prepared, "test"),
-    }
+    examples: dict[Split, list[Example]] = {}
+    for split in ("validation", "test"):
+        store.require_examples(prepared, split)
+        examples[split] = read_prepared(prepared, split)
     with open_backend(backend, hypotheses / "replies.jsonl") as opened:
         report = generate_hypotheses(store, examples, settings, opened, backend.windows_per_request)
         report.write(hypotheses, metrics, plots)

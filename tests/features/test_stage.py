@@ -103,6 +103,17 @@ def test_features_of_other_weights_are_refused_though_the_settings_are_the_same(
         store.require_sae("0" * 64)
 
 
+def test_features_of_other_examples_are_refused(stage):
+    store = stage.run()
+    for split in ("validation", "test"):
+        store.require_examples(stage.folder / "prepared", split)
+    path = stage.folder / "prepared/test.jsonl"
+    path.write_text(path.read_text().replace("a", "b"))
+    store.require_examples(stage.folder / "prepared", "validation")
+    with pytest.raises(ArtifactError, match="is not of the test examples of .*; run: dvc repro collect_features"):
+        store.require_examples(stage.folder / "prepared", "test")
+
+
 def test_other_features_settings_make_other_features(stage):
     store = stage.run()
     stage.sections["features"]["window_tokens"] = 8

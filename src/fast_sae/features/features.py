@@ -85,4 +85,5 @@ def _facts(sae: SparseAutoencoder, collected: Collected) -> Json:
 def _counts(part: SplitFeatures) -> Json:
     sums = part.sums
     found = {"examples": sums.examples, "windows": sums.windows, "tokens": sums.tokens}
-    return {**found, "activations_sha256": part.held.source.provenance.sha256}
+    of = part.held.source.provenance
+    return {**found, "activations_sha256": of.sha256, "prepared_sha256": of.prepared_sha256}

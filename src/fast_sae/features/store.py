@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import scipy.sparse as sp
 
-from fast_sae.artifacts import Json, Manifest, read_manifest
+from fast_sae.artifacts import Json, Manifest, file_sha256, read_manifest
 from fast_sae.chat.kinds import KIND_NAMES
+from fast_sae.chat.prepared import split_path
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError
 from fast_sae.features.tables import STAGE, read_features_table
@@ -39,6 +40,11 @@ class FeatureStore:
         manifest = read_manifest(folder, STAGE)
         manifest.require(expected)
         return cls(folder, manifest)
+
+    def require_examples(self, prepared: Path, split: Split) -> None:
+        """Refuse features of other examples than `prepared` holds now: labels and texts are joined by their order."""
+        if cast(Json, self.manifest.facts[split]).get("prepared_sha256") != file_sha256(split_path(prepared, split)):
+            raise ArtifactError(f"{self.folder} is not of the {split} examples of {prepared}; run: dvc repro {STAGE}")
 
     def require_sae(self, sae_sha256: str) -> None:
         """Refuse features of other weights than these, though the same settings made both."""

@@ -110,7 +110,10 @@ def _only_shown(top: Sequence[Shown], drawn: Sequence[Shown]) -> list[Shown]:
 
 
 def _fuzz(firing: Sequence[Shown], trained: frozenset[int], generator: np.random.Generator) -> Iterator[Fuzzed]:
-    """Mark the active tokens of a random half, and others of the other half, of kinds on which a latent may fire."""
+    """Mark active tokens of a random half, and others of the other half, of kinds on which a latent may fire.
+
+    As many of either, the fewer of both, so that the number of marks tells nothing.
+    """
     possible = []
     for one in firing:
         active = [i for i, activation in enumerate(one.activations) if activation > 0]
@@ -119,7 +122,7 @@ def _fuzz(firing: Sequence[Shown], trained: frozenset[int], generator: np.random
             possible.append((one, active, others))
     truly = {*generator.permutation(len(possible))[: (len(possible) + 1) // 2].tolist()}
     for i, (one, active, others) in enumerate(possible):
-        drawn = generator.choice(others, min(len(active), len(others)), replace=False).tolist()
-        chosen = {*(active if i in truly else drawn)}
+        n = min(len(active), len(others))
+        chosen = {*generator.choice(active if i in truly else others, n, replace=False).tolist()}
         marked = tuple(token in chosen for token in range(len(one.activations)))
         yield Fuzzed(one, Marked(one.window, marked), i in truly)
