@@ -24,7 +24,7 @@ TOLD = {
     "evaluate.label_auroc_dimension": "the same of one dimension of the activations themselves",
     "evaluate.label_auroc_probe": "the same of a linear probe on all of them, fitted on validation texts",
     "in_model.ce_recovered": "share of the cross-entropy lost by ablation that the SAE in the model wins back",
-    "interpret.balanced_accuracy": "of the names of 20 latents, found in validation texts, on test texts: 0.5 is chance",
+    "interpret.balanced_accuracy": "of the names of 20 latents, found on validation, on test texts: 0.5 is chance",
     "interpret.f1_over_other": "F1 of a latent's name, less that of another latent's name on the same texts",
     "steer.rate_latent": "share of texts written that show the action of the latent that is steered",
     "steer.rate_random": "the same for random directions of the same length",
