@@ -36,7 +36,7 @@ _TESTED = [
     *("auroc", "correlation", "r2", "p"),
 ]
 _JUDGED = ["p_corrected", "significant", "confirmed"]
-_JOINT = ["model", "target", "by", "columns", "texts", "test", "test_low", "test_high", "in_sample"]
+_JOINT = ["target", "by", "columns", "texts", "test", "test_low", "test_high", "in_sample"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def annotation_table(annotated: Sequence[Annotated]) -> pa.Table:
 def joint_table(targets: Sequence[str], joint: Mapping[str, Sequence[Joint | None]], confidence: float) -> pd.DataFrame:
     """Return a row per target and model: AUROC of a label, R² of a number; empty where there is no model."""
     rows = [
-        {"model": f"{target}, {by}", "target": target, "by": by, **_cells(_joint(models[i], confidence))}
+        {"target": target, "by": by, **_cells(_joint(models[i], confidence))}
         for i, target in enumerate(targets)
         for by, models in joint.items()
     ]

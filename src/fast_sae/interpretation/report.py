@@ -69,7 +69,8 @@ class InterpretReport:
         compared = [*((who, None) for who in (*WHO, "constant")), *(("chosen", baseline) for baseline in BASELINES)]
         means = [
             {
-                "figure": f"{score}, {who}" if over is None else f"{score}, {who} - {over}",
+                "figure": score,
+                "who": who if over is None else f"{who} - {over}",
                 **self._mean("mean", score, who, over),
                 "latents": int(np.isfinite(self._values(score, who, over)).sum()),
             }
