@@ -16,7 +16,7 @@ paper: $(VENV)/.run  ## set up, then compare FAST with block training: reports/f
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core
-	python -m pytest -q -n auto --dist loadfile
+	python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev  ## format, lint, types, import layers
 	ruff format --check .

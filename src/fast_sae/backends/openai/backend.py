@@ -19,6 +19,7 @@ from fast_sae.backends.base import (
     Marked,
     Rating,
     Showing,
+    T,
     Unanswered,
 )
 from fast_sae.backends.openai.asking import Asker, Question
@@ -129,7 +130,7 @@ class OpenAIBackend:
         ]
 
 
-def spread(shown: Sequence[Shown], n: int) -> list[Shown]:
+def spread(shown: Sequence[T], n: int) -> list[T]:
     """Choose `n` windows at even steps from the first to the last, all if there are no more.
 
     A name read off the strongest alone is too narrow for the windows of every strength that it is scored on.
