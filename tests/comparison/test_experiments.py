@@ -19,6 +19,8 @@ import os, subprocess, sys, time
 name = sys.argv[sys.argv.index("--name") + 1]
 with open("../began", "a") as file:
     file.write(name + " " + os.environ["OMP_NUM_THREADS"] + "\\n")
+with open("../asked", "a") as file:
+    file.write(" ".join(sys.argv[-2:]) + "\\n")
 if "train.seed=9" in sys.argv:
     print("ParamsError: params.yaml: no\\nERROR: failed to reproduce 'x'")
     sys.exit(255)
@@ -57,6 +59,11 @@ def workers(commit, tmp_path, jobs: int = 2) -> Workers:
 
 def began(tmp_path) -> list[str]:
     return [line.split()[0] for line in (tmp_path / "began").read_text().splitlines()]
+
+
+def test_only_the_stages_whose_metrics_are_compared_are_run(tmp_path, commit):
+    workers(commit, tmp_path).run([run(1), run(2)])
+    assert (tmp_path / "asked").read_text().splitlines() == ["evaluate_sae evaluate_in_model"] * 2
 
 
 def test_one_run_of_each_extraction_goes_first_and_none_runs_twice(tmp_path, commit):

@@ -17,6 +17,8 @@ from fast_sae.errors import UserError
 from fast_sae.processes import end_all, ended_with_us
 from fast_sae.progress import say
 
+_STAGES = ("evaluate_sae", "evaluate_in_model")
+"""What is run, with all before it: the stages whose metrics are compared."""
 _POLL = 0.2
 """Seconds between two looks at what is at work."""
 _OURS = re.compile(r"[A-Za-z]*Error: ")
@@ -106,7 +108,7 @@ class Workers:
     def _start(self, run: Run) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
-        command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", run.name, *run.flags()]
+        command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", run.name, *run.flags(), *_STAGES]
         with self._log(run.name).open("wb") as log:
             process = subprocess.Popen(
                 command,
