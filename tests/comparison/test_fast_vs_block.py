@@ -27,6 +27,7 @@ seeds: [1]
 
 def test_runs_report_and_every_number_comes_back(tmp_path):
     clone = make_clone(tmp_path / "clone")
+    clone.end_with_evaluation()  # apply wants the outputs of every stage: here nothing made those of the later ones
     (clone.root / "experiments/small.yaml").write_text(PLAN)
     command = ("python", "src/fast_vs_block.py", "--plan", "experiments/small.yaml")
     refused = clone.run(*command, check=False)

@@ -71,8 +71,7 @@ def test_only_y_and_yes_go_on(monkeypatch, answer, goes_on):
 def clone(tmp_path_factory) -> Clone:
     """A clone in which nothing has run, as far as evaluation."""
     clone = make_clone(tmp_path_factory.mktemp("clone"), examples=60)
-    clone.drop_stages("collect_features", "interpret_sae", "generate_hypotheses", "steer_features")
-    clone.commit("a shorter pipeline")
+    clone.end_with_evaluation()
     return clone
 
 
