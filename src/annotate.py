@@ -21,6 +21,7 @@ from fast_sae.annotation.annotate import Annotation, Options, annotate_file
 from fast_sae.annotation.folder import FORMATS
 from fast_sae.annotation.incoming import TEXTS, DataFile
 from fast_sae.annotation.origin import read_origin
+from fast_sae.arguments import positive
 from fast_sae.artifacts import Manifest
 from fast_sae.chat.settings import DataSettings
 from fast_sae.errors import ParamsError, run
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="csv", help="of both tables; default: csv")
     parser.add_argument("--force", action="store_true", help="replace an annotation that lies in --out")
     parser.add_argument("--latents", type=_numbers, metavar="3,17", help="look at these latents only")
-    parser.add_argument("--top", type=_positive, metavar="N", help="keep the N strongest latents per token and example")
+    parser.add_argument("--top", type=positive, metavar="N", help="keep the N strongest latents per token and example")
     parser.add_argument("--text-field", metavar="NAME", help="instead of data.text_field")
     return parser
 
@@ -70,12 +71,6 @@ def _numbers(text: str) -> frozenset[int]:
         return frozenset(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be numbers such as 3,17, found {text!r}") from None
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
 
 
 @contextmanager

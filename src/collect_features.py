@@ -4,14 +4,12 @@ from pathlib import Path
 
 import torch
 
-from fast_sae.activations.opening import Activations, require_same_activations, require_same_examples
+from fast_sae.activations.held import open_held
+from fast_sae.activations.opening import Activations, require_same_activations
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
-from fast_sae.chat.prepared import read_prepared
-from fast_sae.chat.splits import Split
 from fast_sae.errors import run
 from fast_sae.evaluation.settings import EvaluateSettings
-from fast_sae.features.collect import Held
 from fast_sae.features.features import write_features
 from fast_sae.features.settings import FeaturesSettings, features_record
 from fast_sae.params import load_params, parse_section
@@ -40,13 +38,7 @@ def main(
     manifest.require(record)
     source = parse_section(params, "evaluate", EvaluateSettings).source
     opened = Activations(activations, sae_settings.layer, model, extract, source, train.buffer_tokens, runtime)
-
-    def held(split: Split) -> Held:
-        source = opened.open(split)
-        require_same_examples(source.provenance, prepared, split)
-        return Held(split, source, [example.label for example in read_prepared(prepared, split)])
-
-    validation, test = held("validation"), held("test")
+    validation, test = (open_held(opened, prepared, split) for split in ("validation", "test"))
     require_same_activations(manifest, validation.source.provenance)
     write_features(
         features,

@@ -4,14 +4,12 @@ from pathlib import Path
 
 import torch
 
-from fast_sae.activations.opening import Activations, require_same_activations, require_same_examples
+from fast_sae.activations.held import open_held
+from fast_sae.activations.opening import Activations, require_same_activations
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import read_manifest
-from fast_sae.chat.prepared import read_prepared
-from fast_sae.chat.splits import Split
 from fast_sae.errors import run
 from fast_sae.evaluation.evaluate import evaluate_sae
-from fast_sae.evaluation.measure import Held
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.params import load_params, parse_section
 from fast_sae.progress import say
@@ -39,13 +37,7 @@ def main(
     manifest = read_manifest(sae, STAGE)
     manifest.require(training_record(model, extract, sae_settings, train))
     opened = Activations(activations, sae_settings.layer, model, extract, settings.source, train.buffer_tokens, runtime)
-
-    def held(split: Split) -> Held:
-        source = opened.open(split)
-        require_same_examples(source.provenance, prepared, split)
-        return Held(split, source, [example.label for example in read_prepared(prepared, split)])
-
-    validation, test = held("validation"), held("test")
+    validation, test = (open_held(opened, prepared, split) for split in ("validation", "test"))
     require_same_activations(manifest, validation.source.provenance)
     report = evaluate_sae(
         load_sae(sae),

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from fast_sae.arguments import positive
 from fast_sae.errors import run
 
 DEFAULT = Path("experiments/fast_vs_block.yaml")
@@ -30,14 +31,8 @@ def _parser() -> argparse.ArgumentParser:
         description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--plan", type=Path, default=DEFAULT, metavar="FILE", help=f"default: {DEFAULT}")
-    parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="runs at once; default: 2")
+    parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="runs at once; default: 2")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from fast_sae.annotation.origin import read_origin
+from fast_sae.arguments import positive
 from fast_sae.errors import run
 from fast_sae.params import load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         default="absolute",
         help="of the doses; norm: the mean norm of the residual stream over validation chats; default: absolute",
     )
-    parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="instead of steer.max_new_tokens")
+    parser.add_argument("--max-new-tokens", type=positive, metavar="N", help="instead of steer.max_new_tokens")
     parser.add_argument("--control", choices=("random",), help="also a random direction of the same length")
     parser.add_argument("--sae", type=Path, default=Path("models/sae"), metavar="DIR", help="default: models/sae")
     return parser
@@ -61,12 +62,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"must be a number, found {text!r}")
     return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

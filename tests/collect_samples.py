@@ -9,11 +9,12 @@ import torch
 from annotation_samples import identity_sae
 from samples import MODEL, ArraySource, array_source, params, row_arrays, rows_of, runtime
 
+from fast_sae.activations.held import Held
 from fast_sae.activations.live.identity import identify
 from fast_sae.activations.settings import ModelSettings
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.splits import Split
-from fast_sae.features.collect import Collected, Held, collect_features
+from fast_sae.features.collect import Collected, collect_features
 from fast_sae.features.encoded import Encoded, Encoder
 from fast_sae.features.features import write_features
 from fast_sae.features.settings import FeaturesSettings

@@ -14,13 +14,13 @@ import torch
 from sae_samples import sae_settings
 from samples import array_source, evaluate_settings, rendered_tokens, runtime
 
+from fast_sae.activations.held import Held
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.roles import Role
 from fast_sae.evaluation.evaluate import evaluate_sae
 from fast_sae.evaluation.in_model.measure import InModel
 from fast_sae.evaluation.in_model.report import InModelReport
 from fast_sae.evaluation.in_model.settings import InModelSettings
-from fast_sae.evaluation.measure import Held
 from fast_sae.evaluation.report import Report
 from fast_sae.sae.build import build_sae
 from fast_sae.splice.causal_lm import Batch, CausalLM, Replace

@@ -5,9 +5,9 @@ import torch
 from sae_samples import axis_sae
 from samples import array_source, evaluate_settings, runtime, written
 
+from fast_sae.activations.held import Held
 from fast_sae.chat.kinds import Kind
 from fast_sae.evaluation.evaluate import evaluate_sae
-from fast_sae.evaluation.measure import Held
 
 BOT, SCAFFOLD, ROLE, CONTENT, END = Kind
 TRAINED = (int(SCAFFOLD), int(ROLE), int(CONTENT), int(END))

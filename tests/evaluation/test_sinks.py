@@ -4,10 +4,10 @@ import torch
 from sae_samples import axis_sae
 from samples import array_source, evaluate_settings, runtime
 
+from fast_sae.activations.held import Held
 from fast_sae.chat.kinds import Kind
 from fast_sae.evaluation.cells import N_CELLS, cell_of
 from fast_sae.evaluation.evaluate import evaluate_sae
-from fast_sae.evaluation.measure import Held
 from fast_sae.evaluation.sinks import GiantCounts, Norms, Scale
 
 EVERY_CELL = np.ones(N_CELLS, bool)

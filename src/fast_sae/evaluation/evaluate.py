@@ -2,8 +2,9 @@
 
 import torch
 
+from fast_sae.activations.held import Held
 from fast_sae.evaluation.labels import score_labels
-from fast_sae.evaluation.measure import Evaluator, Held
+from fast_sae.evaluation.measure import Evaluator
 from fast_sae.evaluation.report import Report
 from fast_sae.evaluation.settings import EvaluateSettings
 from fast_sae.runtime import RuntimeSettings

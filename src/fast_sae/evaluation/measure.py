@@ -5,7 +5,7 @@ per row, no gradients. Memory: one batch, what was pooled of the examples that t
 example and validation row, and the sums of every bootstrap resample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from fast_sae.activations.source import ActivationSource, Rows
+from fast_sae.activations.held import Held
+from fast_sae.activations.source import Rows
 from fast_sae.evaluation.cells import cell_of
 from fast_sae.evaluation.firing import FiringCounts
 from fast_sae.evaluation.pooling import Features, Pools
@@ -23,16 +24,6 @@ from fast_sae.evaluation.sinks import GiantCounts, Norms, Scale
 from fast_sae.progress import progress_bar
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.statistics import resample_counts
-
-
-@dataclass(frozen=True)
-class Held:
-    """One held-out split."""
-
-    name: str
-    source: ActivationSource
-    labels: Sequence[str | None]
-    """The label of each example."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ class Evaluator:
         return Measured(sums, firing, giant, pools.result(), counts)
 
     def _batches(self, held: Held) -> Iterator[_Batch]:
-        with progress_bar(f"evaluate on {held.name}", "row", len(held.source.kind)) as progress:
+        with progress_bar(f"evaluate on {held.split}", "row", len(held.source.kind)) as progress:
             for rows in held.source.chunks(self.batch_rows):
                 x = torch.from_numpy(np.array(rows.activations)).to(self.sae.b_dec)
                 norm = x.double().norm(dim=1).cpu().numpy()

@@ -5,14 +5,14 @@ kinds), the labels, and the pooled latents of `features.pooled_examples` example
 in `FeaturesSettings`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Int64
 
-from fast_sae.activations.source import ActivationSource, sampled_rows
+from fast_sae.activations.held import Held
+from fast_sae.activations.source import sampled_rows
 from fast_sae.chat.splits import Split
 from fast_sae.features.encoded import Encoded, Encoder
 from fast_sae.features.firing import FiringSums
@@ -23,16 +23,6 @@ from fast_sae.features.token_counts import TokenCounts
 from fast_sae.progress import progress_bar
 
 _SPLITS: tuple[Split, ...] = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class Held:
-    """One held-out split."""
-
-    split: Split
-    source: ActivationSource
-    labels: Sequence[str | None]
-    """The label of each example."""
 
 
 class PooledLatents:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from fast_sae.activations.held import Held
 from fast_sae.activations.live.identity import identify
 from fast_sae.activations.live.model import load_tokenizer
 from fast_sae.activations.settings import STAGE as EXTRACTION
@@ -11,7 +12,7 @@ from fast_sae.activations.settings import ModelSettings
 from fast_sae.artifacts import Json, whole_folder, write_manifest
 from fast_sae.chat.pieces import TokenPieces
 from fast_sae.errors import ArtifactError
-from fast_sae.features.collect import Collected, Held, SplitFeatures, collect_features
+from fast_sae.features.collect import Collected, SplitFeatures, collect_features
 from fast_sae.features.encoded import Encoder
 from fast_sae.features.settings import FeaturesSettings
 from fast_sae.features.tables import STAGE

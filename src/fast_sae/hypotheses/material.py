@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fast_sae.backends.base import Showing
+from fast_sae.backends.naming import spread
 from fast_sae.features.store import FeatureStore
 from fast_sae.features.windows import Shown, Window
 from fast_sae.hypotheses.settings import HypothesesSettings
@@ -50,7 +51,7 @@ def gather(
     order = np.argsort(-strength, kind="stable")
     strong = order[: min(round(settings.strong_share * len(texts)), np.count_nonzero(strength))]
     shown, held = zip(*(_deal(part.tolist()) for part in (strong, order[len(strong) :])), strict=True)
-    choosing = [_spread(part, (settings.choosing_texts + 1) // 2) for part in held]
+    choosing = [spread(part, (settings.choosing_texts + 1) // 2) for part in held]
     known = {texts[i].example for part in held for i in part}
     return Material(
         latent,
@@ -68,11 +69,6 @@ def gather(
 def _deal(part: list[int]) -> tuple[list[int], list[int]]:
     """Return what is shown of a part, and what is not; the first is shown: a rare latent is not named unseen."""
     return [i for n, i in enumerate(part) if n % _DEALT != 1], part[1::_DEALT]
-
-
-def _spread(part: Sequence[int], n: int) -> list[int]:
-    """Take up to n, evenly spread."""
-    return [part[i] for i in np.linspace(0, len(part) - 1, min(n, len(part))).round().astype(int)]
 
 
 def _windows(store: FeatureStore, latent: int, left_out: set[int]) -> list[Shown]:

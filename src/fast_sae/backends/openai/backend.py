@@ -19,9 +19,9 @@ from fast_sae.backends.base import (
     Marked,
     Rating,
     Showing,
-    T,
     Unanswered,
 )
+from fast_sae.backends.naming import spread
 from fast_sae.backends.openai.asking import Asker, Question
 from fast_sae.backends.openai.prompts import Messages, detect_prompt, explain_prompt, fuzz_prompt, rate_prompt
 from fast_sae.backends.openai.replies import answers_form, explanations_form, rating_form
@@ -128,17 +128,6 @@ class OpenAIBackend:
             _joined([next(answers) for _ in of_question], np.argsort(order).tolist())
             for of_question, order in zip(portions, orders, strict=True)
         ]
-
-
-def spread(shown: Sequence[T], n: int) -> list[T]:
-    """Choose `n` windows at even steps from the first to the last, all if there are no more.
-
-    A name read off the strongest alone is too narrow for the windows of every strength that it is scored on.
-
-    >>> spread([10, 8, 6, 4, 2], 3)
-    [10, 6, 2]
-    """
-    return [shown[i] for i in np.linspace(0, len(shown) - 1, min(n, len(shown))).round().astype(int)]
 
 
 def _joined(portions: Sequence[Answer[Sequence[bool]]], places: Sequence[int]) -> Answer[Sequence[bool]]:

@@ -1,0 +1,14 @@
+"""Values of command-line flags, for argparse's `type`."""
+
+import argparse
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1.
+
+    >>> positive("12")
+    12
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, found {text!r}")
+    return int(text)
