@@ -13,6 +13,7 @@ from fast_sae.activations.live.hub import config_path, resolve_commit
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.artifacts import Json
 from fast_sae.chat.settings import DataSettings
+from fast_sae.dashboard.settings import DashboardSettings
 from fast_sae.errors import ModelError, ParamsError
 from fast_sae.evaluation.in_model.settings import InModelSettings
 from fast_sae.evaluation.settings import EvaluateSettings
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "interpret": InterpretSettings,
     "hypotheses": HypothesesSettings,
     "steer": SteerSettings,
+    "dashboard": DashboardSettings,
     "runtime": RuntimeSettings,
 }
 
@@ -56,6 +58,7 @@ class Parsed:
     interpret: InterpretSettings
     hypotheses: HypothesesSettings
     steer: SteerSettings
+    dashboard: DashboardSettings
     runtime: RuntimeSettings
 
 
