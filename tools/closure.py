@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path("src")
+ASSETS = "assets"
 
 
 def imported_files(script: Path) -> set[Path]:
-    """List the files under src/fast_sae that `script` imports, transitively; empty __init__.py files left out."""
+    """List the files under src/fast_sae that `script` imports, transitively; empty __init__.py files left out.
+
+    A folder of assets that a module puts on its pages is listed with it.
+    """
     found: set[Path] = set()
     pending = [script]
     while pending:
@@ -21,7 +25,7 @@ def imported_files(script: Path) -> set[Path]:
             if path.exists() and path not in found:
                 found.add(path)
                 pending.append(path)
-    return found
+    return found | {path.parent / ASSETS for path in found if f'/ "{ASSETS}"' in path.read_text(encoding="utf-8")}
 
 
 def imported_modules(path: Path) -> Iterator[str]:

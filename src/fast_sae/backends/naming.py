@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from fast_sae.backends.base import ALL_EVIDENCE, Answer, Backend, Evidence, Explanation, Showing, T, Unanswered
+from fast_sae.backends.base import ALL_EVIDENCE, Answer, Backend, Evidence, Explanation, Showing, Unanswered
 from fast_sae.features.windows import Shown
 from fast_sae.statistics import weighted_correlation
 
@@ -70,17 +70,6 @@ def find_names(
         one.latent: Named(names) if isinstance(names, Unanswered) else _choose(names, judged[i], one.choosing)
         for i, (one, names) in enumerate(zip(materials, offered, strict=True))
     }
-
-
-def spread(shown: Sequence[T], n: int) -> list[T]:
-    """Choose `n` windows at even steps from the first to the last, all if there are no more.
-
-    A name read off the strongest alone is too narrow for the windows of every strength that it is scored on.
-
-    >>> spread([10, 8, 6, 4, 2], 3)
-    [10, 6, 2]
-    """
-    return [shown[i] for i in np.linspace(0, len(shown) - 1, min(n, len(shown))).round().astype(int)]
 
 
 def _choose(

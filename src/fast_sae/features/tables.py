@@ -14,7 +14,7 @@
 Numbers are rounded before they are written (`stored_number`), so that another processor gives the same bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -143,13 +143,13 @@ def write_features_table(folder: Path, name: str, parts: Iterable[pa.Table]) -> 
             file.write_table(part, row_group_size=max(1, len(part)))
 
 
-def read_features_table(folder: Path, name: str, **wanted: int | str) -> pa.Table:
+def read_features_table(folder: Path, name: str, **wanted: int | str | range) -> pa.Table:
     """Read one table of the folder.
 
     Args:
         folder: data/features.
         name: One of `SCHEMAS`.
-        wanted: Values of columns, such as `latent=3`; other rows are not read.
+        wanted: Values of columns, such as `latent=3` or `latent=range(64, 128)`; other rows are not read.
 
     Raises:
         ArtifactError: if it is missing or damaged, or has other columns.
@@ -157,13 +157,21 @@ def read_features_table(folder: Path, name: str, **wanted: int | str) -> pa.Tabl
     path = folder / f"{name}.parquet"
     try:
         if pq.read_schema(path).equals(SCHEMAS[name]):
-            return pq.read_table(path, filters=[(column, "==", value) for column, value in wanted.items()] or None)
+            return pq.read_table(path, filters=[*_filters(wanted)] or None)
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {STAGE}") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are not UTF-8
         first = str(error).splitlines()[0]
         raise ArtifactError(f"{path} is not Parquet ({first}); run: dvc repro {STAGE}") from None
     raise ArtifactError(f"{path} has other columns than {', '.join(SCHEMAS[name].names)}; run: dvc repro {STAGE}")
+
+
+def _filters(wanted: Mapping[str, int | str | range]) -> Iterator[tuple[str, str, int | str]]:
+    for column, value in wanted.items():
+        if isinstance(value, range):
+            yield from ((column, ">=", value.start), (column, "<", value.stop))
+        else:
+            yield column, "==", value
 
 
 def stored_number(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

@@ -4,12 +4,17 @@ The tokens of an example are cut into consecutive windows of `features.window_to
 example that is no longer is one window. So the windows of a split are a population, of which shares can be estimated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
 
 from fast_sae.chat.kinds import Kind
 from fast_sae.chat.splits import Split
+
+T = TypeVar("T")
 
 Sample = Literal["top", "firing", "silent"]
 """How a window was drawn for a latent: the strongest ones; at random among those in which it fires; at random among
@@ -72,3 +77,14 @@ class Shown:
     def fires(self) -> bool:
         """Whether the latent is above 0 anywhere in the window."""
         return self.activation > 0
+
+
+def spread(shown: Sequence[T], n: int) -> list[T]:
+    """Choose `n` windows at even steps from the first to the last, all if there are no more.
+
+    What is read off the strongest alone is too narrow for windows of every strength.
+
+    >>> spread([10, 8, 6, 4, 2], 3)
+    [10, 6, 2]
+    """
+    return [shown[i] for i in np.linspace(0, len(shown) - 1, min(n, len(shown))).round().astype(int)]

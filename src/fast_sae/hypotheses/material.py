@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from fast_sae.backends.base import Showing
-from fast_sae.backends.naming import spread
 from fast_sae.features.store import FeatureStore
-from fast_sae.features.windows import Shown, Window
+from fast_sae.features.windows import Shown, Window, spread
 from fast_sae.hypotheses.settings import HypothesesSettings
 
 _DEALT = 4

@@ -25,7 +25,7 @@ BASE_STYLES = (_ASSETS / "base.css",)
 BASE_SCRIPTS = tuple(_ASSETS / name for name in ("dom.js", "charts.js", "table.js", "theme.js"))
 
 _ESCAPED = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
-"""No `</script>` or `<!--` survives this, and the JSON stays the same; the line separators end a line in old scripts."""
+"""No `</script>` or `<!--` survives this, and the JSON stays the same; line separators end a line in old scripts."""
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,12 @@ from fast_sae.backends.base import (
     Showing,
     Unanswered,
 )
-from fast_sae.backends.naming import spread
 from fast_sae.backends.openai.asking import Asker, Question
 from fast_sae.backends.openai.prompts import Messages, detect_prompt, explain_prompt, fuzz_prompt, rate_prompt
 from fast_sae.backends.openai.replies import answers_form, explanations_form, rating_form
 from fast_sae.backends.openai.store import ReplyStore, replies_folder
 from fast_sae.backends.settings import BackendSettings
-from fast_sae.features.windows import Shown, Window
+from fast_sae.features.windows import Shown, Window, spread
 
 W = TypeVar("W", Window, Marked)
 

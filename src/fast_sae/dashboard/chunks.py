@@ -1,0 +1,135 @@
+"""A chunk: all that the page shows of some latents, with the texts of their windows. payload.py says what stands where.
+
+Memory: the texts of data/features once, and one chunk.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fast_sae.artifacts import Json
+from fast_sae.dashboard.material import SPLIT, Material
+from fast_sae.dashboard.numbers import short, shorts
+from fast_sae.dashboard.settings import DashboardSettings
+from fast_sae.features.tables import read_features_table
+from fast_sae.features.windows import spread
+
+_RATES = ("density", "window_rate", "example_rate")
+_SHAPE = ("q05", "q25", "q50", "q75", "q95", "max_activation", "mean_activation")
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Makes the chunks one by one."""
+
+    material: Material
+    settings: DashboardSettings
+    kinds: Sequence[str]
+    """Names of the token kinds, by their number."""
+
+    def chunk(self, latents: range) -> Json:
+        """Return the chunk of those of the given latents that live."""
+        tables = {
+            name: self._by_latent(name, latents)
+            for name in ("histograms", "tokens", "logit_lens", "neighbours", "labels")
+        }
+        windows = self._by_latent("windows", latents, split=SPLIT)
+        texts = _Texts(self.material, self._texts)
+        found = {
+            latent: {
+                **self._named(latent),
+                **self._firing(latent),
+                **_listed(tables, latent),
+                "labels": [
+                    [self.material.label_number(row["label"]), *shorts([row["validation_auroc"], row["test_auroc"]])]
+                    for row in tables["labels"][latent]
+                ],
+                **self._windows(windows[latent], texts),
+                "steering": self.material.steered.get(latent),
+            }
+            for latent in self.material.latents.index.tolist()
+            if latent in latents
+        }
+        return {"tokens": [*texts.tokens], "texts": texts.rows, "latents": found}
+
+    @cached_property
+    def _texts(self) -> pa.Table:
+        return read_features_table(self.material.store.folder, "texts")
+
+    def _by_latent(self, name: str, latents: range, **wanted: int | str) -> Mapping[int, list[dict]]:
+        rows: dict[int, list[dict]] = defaultdict(list)
+        for row in read_features_table(self.material.store.folder, name, latent=latents, **wanted).to_pylist():
+            rows[row["latent"]].append(row)
+        return rows
+
+    def _named(self, latent: int) -> Json:
+        names = self.material.names
+        return {"name": names.interpreted.get(latent), "hypotheses": names.hypotheses.get(latent, [])}
+
+    def _firing(self, latent: int) -> Json:
+        row: pd.Series = self.material.latents.loc[latent]
+        return {
+            "rates": {split: shorts(row[f"{split}_{rate}"] for rate in _RATES) for split in ("validation", "test")},
+            "quantiles": shorts(row[name] for name in _SHAPE),
+            "kinds": shorts(row[kind] for kind in self.kinds),
+        }
+
+    def _windows(self, rows: list[dict], texts: "_Texts") -> Json:
+        rows = sorted(rows, key=lambda row: row["rank"])
+        top = [row for row in rows if row["sample"] == "top"][: self.settings.top_windows]
+        sampled = spread([row for row in rows if row["sample"] == "firing"], self.settings.sampled_windows)
+        return {
+            "top": [[texts.number(row["window"]), _sparse(row["activations"])] for row in top],
+            "sampled": [[texts.number(row["window"]), row["decile"], _sparse(row["activations"])] for row in sampled],
+        }
+
+
+class _Texts:
+    """The windows of one chunk, each once, in the order in which they are first asked for."""
+
+    def __init__(self, material: Material, table: pa.Table) -> None:
+        self._material, self._table = material, table
+        self._numbers: dict[int, int] = {}
+        self.tokens: dict[str, int] = {}
+        """The number of each distinct token."""
+        self.rows: list[list[object]] = []
+
+    def number(self, window: int) -> int:
+        """Return the number that the chunk gives a window, named by its row in the table of texts."""
+        if window not in self._numbers:
+            self._numbers[window] = len(self.rows)
+            row = self._table.slice(window, 1).to_pylist()[0]
+            tokens = [self.tokens.setdefault(token, len(self.tokens)) for token in row["tokens"]]
+            label = self._material.label_number(row["label"])
+            self.rows.append([row["example"], row["start"], label, tokens, "".join(map(str, row["kinds"]))])
+        return self._numbers[window]
+
+
+def _listed(tables: Mapping[str, Mapping[int, list[dict]]], latent: int) -> Json:
+    lens, near = tables["logit_lens"][latent], tables["neighbours"][latent]
+    return {
+        "histogram": [[short(row["low"]), short(row["high"]), row["tokens"]] for row in tables["histograms"][latent]],
+        "tokens": [[row["token"], row["fired"], row["count"], short(row["lift"])] for row in tables["tokens"][latent]],
+        **{
+            direction: [[row["token"], short(row["logit"])] for row in lens if row["direction"] == direction]
+            for direction in ("promoted", "suppressed")
+        },
+        **{
+            by: [[row["neighbour"], short(row["similarity"])] for row in near if row["by"] == by]
+            for by in ("decoder", "cofiring")
+        },
+    }
+
+
+def _sparse(activations: Sequence[float]) -> list[float | int | None]:
+    """Return the position and activation of each token on which a latent fires, one after the other.
+
+    >>> _sparse([0.0, 1.5, 0.0, 2.0])
+    [1, 1.5, 3, 2]
+    """
+    return [entry for at in np.flatnonzero(activations).tolist() for entry in (at, short(activations[at]))]

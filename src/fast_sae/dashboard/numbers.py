@@ -1,0 +1,23 @@
+"""Numbers as the page gets them: short, the same on every processor, and null where there is none."""
+
+import math
+from collections.abc import Iterable
+
+DIGITS = 4
+
+
+def short(value: object) -> float | int | None:
+    """Round to 4 significant digits; what has no value is null.
+
+    >>> [short(value) for value in (0.123456, 8.0, 123456.7, 7, float("nan"), None, "")]
+    [0.1235, 8, 123500, 7, None, None, None]
+    """
+    if value is None or value == "" or math.isnan(number := float(value)):  # pyright: ignore[reportArgumentType]
+        return None
+    rounded = float(f"{number:.{DIGITS}g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def shorts(values: Iterable[object]) -> list[float | int | None]:
+    """Shorten each."""
+    return [short(value) for value in values]
