@@ -1,0 +1,86 @@
+// The data of the page, as the docstring of dashboard/payload.py describes them: `overview` is parsed at once, a chunk
+// when somebody asks for one of its latents.
+
+const OVERVIEW = readBlock("overview");
+const LATENTS = OVERVIEW.latents;
+const ROWS = LATENTS.latent.map((_, row) => row);
+const ROW_OF = new Map(LATENTS.latent.map((latent, row) => [latent, row]));
+const CONTENT = OVERVIEW.kinds.indexOf("content");
+const NAMED = {
+  explained: "explained", no_pattern: "no pattern found", refused: "the model refused", invalid: "answer not readable",
+  failed: "no answer", hypothesis: "from a hypothesis",
+};
+
+const CHUNKS = new Map(); // number -> promise of the chunk
+const CHUNKS_KEPT = 24; // that lie beside the page; those embedded in it stay
+const ARRIVING = new Map(); // number -> what to do with a chunk that its script hands over
+
+function labelName(number) {
+  return number === null || number < 0 ? null : OVERVIEW.labels[number];
+}
+
+function latentName(latent) {
+  const row = ROW_OF.get(latent);
+  return row === undefined ? null : LATENTS.name[row] || null;
+}
+
+function nameOr(latent, otherwise = "no name") {
+  const name = latentName(latent);
+  return name === null ? el("span", {class: "muted"}, otherwise) : words(name);
+}
+
+function latentLink(latent) {
+  return el("a", {href: `#latent-${latent}`, class: "latent-link"}, el("span", {class: "number"}, latent), " ",
+    nameOr(latent));
+}
+
+function fastSaeChunk(number, chunk) { // called by the scripts chunks/N.js
+  const arrived = ARRIVING.get(number);
+  if (arrived) arrived(chunk);
+}
+
+function loadChunk(number) {
+  if (!CHUNKS.has(number)) {
+    const coming = OVERVIEW.chunks.embedded ? embeddedChunk(number) : chunkBeside(number);
+    coming.catch(() => CHUNKS.delete(number)); // so that another try is possible
+    CHUNKS.set(number, coming);
+    if (!OVERVIEW.chunks.embedded && CHUNKS.size > CHUNKS_KEPT) CHUNKS.delete(CHUNKS.keys().next().value);
+  }
+  return CHUNKS.get(number);
+}
+
+async function embeddedChunk(number) {
+  await new Promise((resolve) => setTimeout(resolve)); // what is on the screen so far is painted first
+  const chunk = readBlock(`chunk-${number}`);
+  if (!chunk) throw new Error(`The page has no block chunk-${number}.`);
+  return chunk;
+}
+
+function chunkBeside(number) {
+  return new Promise((resolve, reject) => {
+    const script = el("script", {src: `chunks/${number}.js`, onerror: () => finish(
+      () => reject(new Error(`chunks/${number}.js could not be loaded; it belongs beside this page.`)))});
+    const finish = (settle) => {
+      ARRIVING.delete(number);
+      script.remove();
+      settle();
+    };
+    ARRIVING.set(number, (chunk) => finish(() => resolve(chunk)));
+    document.head.append(script);
+  });
+}
+
+function chunkOf(latent) {
+  return loadChunk(Math.floor(latent / OVERVIEW.chunks.size));
+}
+
+function windowOf(chunk, number) {
+  const [example, first, label, tokens, kinds] = chunk.texts[number];
+  return {example, first, label: labelName(label), tokens: tokens.map((token) => chunk.tokens[token]), kinds};
+}
+
+function pairs(flat) { // [position, activation, position, activation, ...] as a map
+  const found = new Map();
+  for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
+  return found;
+}

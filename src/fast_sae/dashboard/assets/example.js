@@ -1,0 +1,103 @@
+// A window of text with its tokens shaded by what a latent does: a snippet, and the whole on click, Enter or Space.
+
+const BEFORE = 14; // tokens of a snippet around the strongest one
+const AFTER = 10;
+const LONGEST = 60; // characters of a token in a snippet
+let exampleNumber = 0;
+
+function kindName(digit) {
+  return OVERVIEW.kinds[Number(digit)] || `kind ${digit}`;
+}
+
+function tokenTip(text, activation, place, kind) {
+  const value = activation ? `activation ${fmt(activation)}` : "not active";
+  return `${visible(text.slice(0, 80)) || "empty token"}\n${value} · position ${place} · ${kind.replaceAll("_", " ")}`;
+}
+
+// One token: `whole` shows all of a long one; `marks` are [start, end] of found text within it.
+function tokenSpan(text, kind, {activation = 0, max, place, whole = true, marks = []}) {
+  const cut = !whole && text.length > LONGEST ? `${text.slice(0, LONGEST - 15)}…${text.slice(-12)}` : text;
+  const classes = ["tok", activation > 0 && "fires", Number(kind) !== CONTENT && "special"].filter(Boolean).join(" ");
+  const strength = activation > 0 ? Math.min(1, Math.max(0.14, activation / max)) : null;
+  return el("span", {class: classes, "data-tip": tokenTip(text, activation, place, kindName(kind)),
+    vars: strength === null ? {} : {"--a": `${(strength * 100).toFixed(1)}%`}},
+  text === "" ? el("span", {class: "sign"}, "⟨empty⟩") : marks.length ? markedParts(cut, marks) : shown(cut));
+}
+
+function markedParts(text, marks) {
+  const parts = [];
+  let end = 0;
+  for (const [from, to] of marks) {
+    parts.push(shown(text.slice(end, from)), el("mark", {}, shown(text.slice(from, to))));
+    end = to;
+  }
+  return [...parts, shown(text.slice(end))];
+}
+
+function strongest(active) {
+  let best = null;
+  for (const [position, value] of active) if (best === null || value > active.get(best)) best = position;
+  return best === null ? 0 : best;
+}
+
+// Tokens `from` to `to` of a window; `marks` maps a token to the parts of it that a search found.
+function tokensOf(one, active, max, from, to, whole, marks = new Map()) {
+  const spans = [];
+  for (let i = from; i < to; i++) {
+    const place = one.first + i;
+    spans.push(tokenSpan(one.tokens[i], one.kinds[i],
+      {activation: active.get(i) || 0, max, place, whole, marks: marks.get(i)}));
+    if (whole && one.tokens[i].includes("\n")) spans.push(el("br"));
+  }
+  return spans;
+}
+
+// A list item of `one` = windowOf(...), active = pairs(...). centre: token that the snippet surrounds.
+function exampleItem(one, active, max, {marks, centre = strongest(active), lead, foot} = {}) {
+  const [from, to] = [Math.max(0, centre - BEFORE), Math.min(one.tokens.length, centre + AFTER + 1)];
+  const id = `example-${exampleNumber++}`;
+  const text = el("p", {class: "tokens", id, dir: "auto", tabindex: 0, role: "group", "aria-label": "Text of the example"});
+  const button = el("button", {type: "button", class: "unfold", "aria-expanded": "false", "aria-controls": id,
+    "aria-label": "Whole text", onclick: () => toggle()}, el("span", {"aria-hidden": "true"}, "▸"));
+  let open = false;
+
+  function draw() {
+    const [start, end] = open ? [0, one.tokens.length] : [from, to];
+    fill(text, start > 0 && el("span", {class: "muted"}, "… "),
+      one.tokens.length ? tokensOf(one, active, max, start, end, open, marks) : el("span", {class: "muted"}, "empty text"),
+      end < one.tokens.length && el("span", {class: "muted"}, " …"));
+  }
+
+  function toggle() {
+    open = !open;
+    button.setAttribute("aria-expanded", String(open));
+    item.classList.toggle("open", open);
+    draw();
+  }
+
+  text.addEventListener("click", () => getSelection().toString() || toggle());
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      toggle();
+      text.focus();
+    } else walkTokens(event, text);
+  });
+  const item = el("li", {class: "example"}, button, lead && el("div", {class: "lead"}, lead), text, foot);
+  draw();
+  return item;
+}
+
+// Arrow keys go from token to token inside a text that has the focus; the token's value shows in the tooltip.
+function walkTokens(event, text) {
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const tokens = [...text.querySelectorAll(".tok")];
+  if (!tokens.length) return;
+  const at = tokens.indexOf(document.activeElement);
+  const next = tokens[at < 0 ? (step > 0 ? 0 : tokens.length - 1) : Math.min(tokens.length - 1, Math.max(0, at + step))];
+  next.tabIndex = -1;
+  next.focus();
+  announce(next.getAttribute("data-tip"));
+}
