@@ -3,9 +3,9 @@
     python tools/offline_plots.py [REVISION ...]    # writes dvc_plots/offline.html
 
 No revision: the working tree. One: it and the working tree, one upon the other. More: these.
-DVC says what is drawn (`dvc plots show --json`, `dvc plots diff --json`). Its own page loads Vega from a network and puts
-text of the data into a script as it stands; here Vega comes from vl-convert, and data cannot run (`fast_sae.page`).
-Pictures that are no Vega specification (PNG, SVG) are left out, and named.
+DVC says what is drawn (`dvc plots show --json`, `dvc plots diff --json`). Its own page loads Vega from a network and
+puts text of the data into a script as it stands; here Vega comes from vl-convert, and data cannot run
+(`fast_sae.page`). Pictures that are no Vega specification (PNG, SVG) are left out, and named.
 """
 
 import argparse
