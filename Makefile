@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro paper test check format clean-venv
+.PHONY: help repro paper plots test check format clean-venv
 help:                ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -13,6 +13,9 @@ repro: $(VENV)/.run  ## set up, then run the pipeline: everything that is not up
 
 paper: $(VENV)/.run  ## set up, then compare FAST with block training: reports/fast_vs_block.md
 	python src/fast_vs_block.py
+
+plots: $(VENV)/.dev  ## set up, then DVC's plots of revisions A and B, or of the working tree: dvc_plots/offline.html
+	PYTHONPATH=src python tools/offline_plots.py $(A) $(B)
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core

@@ -43,7 +43,7 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, paper, test, check, format: each sets up what it needs",
+    "Makefile": "repro, paper, plots, test, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",
@@ -65,6 +65,7 @@ OTHERS = {
     "docs/interpretation.md": "how latents are named, offline and by a language model, and how names are scored",
     "docs/hypotheses.md": "latents that go with a label or a number: chosen, named, tested",
     "docs/steering.md": "steering by latents: doses, controls, and how to read the curve",
+    "docs/plots.md": "what each of DVC's plots shows, and make plots, which needs no network",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
     "tools/cognitive_actions/actions.yaml": "sixteen things that somebody does who performs each action",
     "tools/cognitive_actions/domains.yaml": "topics, people and scenes of each domain",

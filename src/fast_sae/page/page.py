@@ -34,16 +34,18 @@ class Page:
 
     title: str
     styles: Sequence[Path]
-    """Style sheets, after `BASE_STYLES`."""
+    """Style sheets, after `base_styles`."""
     scripts: Sequence[Path]
-    """Scripts, after `BASE_SCRIPTS`; the last one builds the page into `<main id="page">`."""
+    """Scripts, after `base_scripts`; the last one builds the page into `<main id="page">`."""
     blocks: Json
     """Data by name: `<script type="application/json" id="data-NAME">`."""
+    base_styles: Sequence[Path] = BASE_STYLES
+    base_scripts: Sequence[Path] = BASE_SCRIPTS
 
     def html(self) -> str:
         """Return the file's text, the same for the same data."""
-        style = _joined([*BASE_STYLES, *self.styles])
-        script = _joined([*BASE_SCRIPTS, *self.scripts])
+        style = _joined([*self.base_styles, *self.styles])
+        script = _joined([*self.base_scripts, *self.scripts])
         policy = (
             f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}' 'self' file:; "
             "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
