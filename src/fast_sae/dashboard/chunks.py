@@ -1,6 +1,6 @@
 """A chunk: all that the page shows of some latents, with the texts of their windows. payload.py says what stands where.
 
-Memory: the texts of data/features once, and one chunk.
+Memory: the texts of data/features once, one chunk, and the windows of 64 latents.
 """
 
 from collections import defaultdict
@@ -19,6 +19,8 @@ from fast_sae.dashboard.settings import DashboardSettings
 from fast_sae.features.tables import read_features_table
 from fast_sae.features.windows import spread
 
+_AT_ONCE = 64
+"""Latents whose windows are in memory as Python's lists: those of one row group of data/features."""
 _RATES = ("density", "window_rate", "example_rate")
 _SHAPE = ("q05", "q25", "q50", "q75", "q95", "max_activation", "mean_activation")
 
@@ -34,13 +36,20 @@ class Chunks:
 
     def chunk(self, latents: range) -> Json:
         """Return the chunk of those of the given latents that live."""
+        texts = _Texts(self.material, self._texts)
+        found: dict[int, Json] = {}
+        for at in range(latents.start, latents.stop, _AT_ONCE):
+            found |= self._some(range(at, min(at + _AT_ONCE, latents.stop)), texts)
+        return {"tokens": [*texts.tokens], "texts": texts.rows, "latents": found}
+
+    def _some(self, latents: range, texts: "_Texts") -> dict[int, Json]:
         tables = {
             name: self._by_latent(name, latents)
             for name in ("histograms", "tokens", "logit_lens", "neighbours", "labels")
         }
         windows = self._by_latent("windows", latents, split=SPLIT)
-        texts = _Texts(self.material, self._texts)
-        found = {
+        living = self.material.latents.index
+        return {
             latent: {
                 **self._named(latent),
                 **self._firing(latent),
@@ -52,10 +61,8 @@ class Chunks:
                 **self._windows(windows[latent], texts),
                 "steering": self.material.steered.get(latent),
             }
-            for latent in self.material.latents.index.tolist()
-            if latent in latents
+            for latent in living[(living >= latents.start) & (living < latents.stop)].tolist()
         }
-        return {"tokens": [*texts.tokens], "texts": texts.rows, "latents": found}
 
     @cached_property
     def _texts(self) -> pa.Table:
