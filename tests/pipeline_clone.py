@@ -68,7 +68,7 @@ class Clone:
         """Leave the stages behind evaluation out of dvc.yaml, for tests of something else."""
         path = self.root / "dvc.yaml"
         content = yaml.safe_load(path.read_text())
-        for name in ("collect_features", "interpret_sae", "generate_hypotheses", "steer_features"):
+        for name in ("collect_features", "interpret_sae", "generate_hypotheses", "steer_features", "build_dashboard"):
             del content["stages"][name]
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         self.commit("a shorter pipeline")

@@ -17,6 +17,7 @@ READ_THE_SAE = (
     "interpret_sae",
     "generate_hypotheses",
     "steer_features",
+    "build_dashboard",
 )
 SKIPPED = "didn't change, skipping"
 
@@ -39,6 +40,7 @@ def test_every_stage_ran_and_left_what_it_promises(clone):
     assert (clone.root / "models/sae/sae.safetensors").exists()
     assert clone.metrics("interpret_sae")["n_latents"] == 4
     assert clone.metrics("steer_features")["prompts"] == 1
+    assert 100_000 < (clone.root / "reports/dashboard/index.html").stat().st_size < 3_000_000
     header = (clone.root / "data/interpretations/interpretations.csv").read_text().splitlines()[0].replace('"', "")
     assert header.startswith("neuron_idx,interpretation,top_example_1,")
     for curve in ("loss", "dead_fraction", "l0", "validation_loss"):
@@ -97,7 +99,7 @@ def test_another_k_trains_and_evaluates_and_nothing_else(clone):
 def test_an_evaluation_setting_leaves_training_alone(clone):
     done = clone.run("dvc", "exp", "run", "-S", "evaluate.label_pooling=mean")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
-    assert ran == ["check_params", "evaluate_sae"]
+    assert ran == ["check_params", "evaluate_sae", "build_dashboard"]
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 
@@ -105,7 +107,7 @@ def test_an_evaluation_setting_leaves_training_alone(clone):
 def test_the_language_model_can_be_left_out_and_nothing_else_runs_again(clone):
     done = clone.run("dvc", "exp", "run", "-S", "in_model.enabled=false")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
-    assert ran == ["check_params", "evaluate_in_model"]
+    assert ran == ["check_params", "evaluate_in_model", "build_dashboard"]
     assert clone.metrics("evaluate_in_model") == {"predictions": 0, "examples": 0}
     clone.run("dvc", "plots", "show")
     clone.run("git", "checkout", "-q", ".")
@@ -115,7 +117,7 @@ def test_the_language_model_can_be_left_out_and_nothing_else_runs_again(clone):
 def test_another_choice_of_latents_names_them_and_nothing_else(clone):
     done = clone.run("dvc", "exp", "run", "-S", "interpret.latents=random")
     ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith(RUNNING)]
-    assert ran == ["check_params", "interpret_sae"]
+    assert ran == ["check_params", "interpret_sae", "build_dashboard"]
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
 
