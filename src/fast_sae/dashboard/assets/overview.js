@@ -57,8 +57,8 @@ function metricCard(key, [, , value, low, high]) {
   const [title, hint] = METRICS[key] || [key, null];
   return el("div", {class: "card metric", "data-tip": hint, tabindex: hint ? 0 : null},
     el("div", {class: "metric-title"}, title), el("div", {class: "metric-value"}, fmt(value)),
-    el("div", {class: "metric-interval muted"}, low === null || high === null ? "" : `95 %: ${fmt(low)} to ${fmt(high)}`),
-    el("code", {class: "muted"}, visible(key)));
+    el("div", {class: "metric-interval muted"}, low === null || high === null ? "" : `[${fmt(low)}, ${fmt(high)}]`),
+    el("code", {class: "muted"}, words(key)));
 }
 
 function metricsSection() {
@@ -67,6 +67,7 @@ function metricsSection() {
   const others = OVERVIEW.metrics.filter((metric) => !headline.includes(`${metric[0]}.${metric[1]}`));
   const sections = [...new Set(others.map((metric) => metric[0]))];
   return el("section", {"aria-label": "Metrics"}, el("h2", {}, "Metrics"),
+    el("p", {class: "muted small"}, "In brackets: 95 % intervals by resampling examples."),
     el("div", {class: "cards"}, headline.map((key) => metricCard(key, all.get(key)))),
     others.length ? el("details", {class: "all-metrics"}, el("summary", {}, `${fmt(others.length)} more`),
       el("div", {class: "charts"}, sections.map((section) =>
@@ -103,9 +104,10 @@ function densityChart() {
 function latentsTable(options = {}) {
   const column = (key, title, hint, numeric = true) => ({key, title, hint, numeric, value: (row) => LATENTS[key][row]});
   return dataTable({
-    caption: "Latents", rows: ROWS, href: (row) => `#latent-${LATENTS.latent[row]}`, sort: {key: "latent", descending: false},
+    caption: "Latents", rows: ROWS, href: (row) => `#latent-${LATENTS.latent[row]}`,
+    sort: LATENTS.score.some((one) => one !== null) ? {key: "score", descending: true} : {key: "latent", descending: false},
     columns: [
-      column("latent", "Latent", "Number of the latent"),
+      column("latent", "Latent", "Number of the latent", false),
       {key: "name", title: "Name", value: (row) => LATENTS.name[row], cell: nameCell},
       column("score", "Score", "Balanced accuracy of detection by the name; 0.5 is chance"),
       column("rating", "Rating", "1 to 5, by the judge"),
@@ -126,5 +128,5 @@ function nameCell(row) {
 }
 
 function tokenCell(text) {
-  return el("span", {class: "tok-text"}, text === "" ? "⟨empty⟩" : shown(text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text));
+  return el("span", {class: "tok-text"}, text === "" ? "⟨empty⟩" : shown(text.length > 24 ? `${text.slice(0, 24)}…` : text));
 }

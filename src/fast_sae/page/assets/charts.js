@@ -22,7 +22,8 @@ function extent(values, zero) {
   let low = known.length ? known.reduce((a, b) => Math.min(a, b)) : 0;
   let high = known.length ? known.reduce((a, b) => Math.max(a, b)) : 1;
   if (zero) [low, high] = [Math.min(0, low), Math.max(0, high)];
-  return high === low ? [low - 0.5, high + 0.5] : [low, high];
+  if (high > low) return [low, high];
+  return zero ? [0, 1] : [low - 0.5, high + 0.5];
 }
 
 function scale([low, high], from, to) {
