@@ -183,7 +183,7 @@ class _RefusedError(Exception):
 
 
 def _not_allowed(methods: str) -> _RefusedError:
-    return _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"only {methods} is answered here", {"Allow": methods})
+    return _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"answered here: {methods}", {"Allow": methods})
 
 
 class _Handler(BaseHTTPRequestHandler):
