@@ -364,7 +364,6 @@ def annotate(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
 def test_the_command_serves_until_it_is_interrupted(sae, site):
     command = [sys.executable, "src/annotate.py", "--serve", "--port", "0", "--sae", sae]
     process = subprocess.Popen(
