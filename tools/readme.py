@@ -65,6 +65,8 @@ OTHERS = {
     "docs/interpretation.md": "how latents are named, offline and by a language model, and how names are scored",
     "docs/hypotheses.md": "latents that go with a label or a number: chosen, named, tested",
     "docs/steering.md": "steering by latents: doses, controls, and how to read the curve",
+    "docs/api.md": "an SAE and its features from Python and notebooks",
+    "notebooks/explore.ipynb": "an SAE and its features in ten lines, with what they show",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
     "tools/cognitive_actions/actions.yaml": "sixteen things that somebody does who performs each action",
     "tools/cognitive_actions/domains.yaml": "topics, people and scenes of each domain",
