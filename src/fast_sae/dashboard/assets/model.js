@@ -26,7 +26,9 @@ async function annotate(text, button, status, result) {
       body: JSON.stringify({text})});
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
-    status.textContent = `${fmt(answer.latents.length)} latents fire on ${fmt(answer.tokens.length)} tokens.`;
+    const cut = answer.truncated ? "; the text went on, and was cut as in training" : "";
+    const shown = Math.min(FIRST_LATENTS, answer.latents.length);
+    status.textContent = `The ${fmt(shown)} strongest latents on ${fmt(answer.tokens.length)} tokens${cut}.`;
     showAnswer(result, answer);
   } catch (error) {
     status.classList.add("bad");
