@@ -24,9 +24,19 @@ function latentName(latent) {
   return row === undefined ? null : LATENTS.name[row] || null;
 }
 
-function nameOr(latent, otherwise = "no name") {
+// What a latent without a name is known by, as text: the class that it tells best, or its top token.
+function knownFor(row) {
+  const best = labelName(LATENTS.label[row]);
+  if (best !== null) return `best class ${best}`;
+  const token = LATENTS.token[row];
+  return token === null ? "no name" : `top token “${token}”`;
+}
+
+function nameOr(latent) {
   const name = latentName(latent);
-  return name === null ? el("span", {class: "muted"}, otherwise) : words(name);
+  if (name !== null) return words(name);
+  const row = ROW_OF.get(latent);
+  return el("span", {class: "muted"}, row === undefined ? "no name" : words(knownFor(row)));
 }
 
 function latentLink(latent) {

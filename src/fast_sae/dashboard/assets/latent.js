@@ -37,24 +37,27 @@ function latentNavigation(latent, [before, after]) {
 }
 
 function latentHead(latent, row) {
-  const name = row === undefined ? null : LATENTS.name[row];
-  const named = row === undefined ? null : LATENTS.named[row];
+  const name = latentName(latent);
   return el("header", {class: "latent-head"},
-    el("h1", {tabindex: -1}, el("span", {class: "number"}, `Latent ${latent}`), " ",
-      name ? words(name) : row !== undefined && el("span", {class: "muted"}, NAMED[named] || "no name")),
-    row !== undefined && el("p", {class: "chips"}, latentChips(row).map((chip) => [el("span", {class: "chip"}, chip), " "])));
+    el("h1", {tabindex: -1}, name ? [el("span", {class: "number"}, `Latent ${latent}`), " ", words(name)] : `Latent ${latent}`),
+    row !== undefined && [latentSubtitle(row),
+      el("p", {class: "chips"}, latentChips(row).map((chip) => [el("span", {class: "chip"}, chip), " "]))]);
+}
+
+function latentSubtitle(row) {
+  const auroc = LATENTS.auroc[row];
+  const measured = labelName(LATENTS.label[row]) !== null && auroc !== null;
+  return el("p", {class: "subtitle muted"}, words(knownFor(row)), measured && `, AUROC ${fmt(auroc, 3)}`);
 }
 
 function latentChips(row) {
   const known = (value, text) => value !== null && value !== undefined && text;
-  const best = labelName(LATENTS.label[row]);
   return [
     known(LATENTS.named[row], `name: ${NAMED[LATENTS.named[row]] || LATENTS.named[row]}`),
     known(LATENTS.rating[row], `rated ${LATENTS.rating[row]} of 5`),
     known(LATENTS.score[row], `detection ${fmt(LATENTS.score[row], 3)}`),
     known(LATENTS.fuzzing[row], `fuzzing ${fmt(LATENTS.fuzzing[row], 3)}`),
     `density ${fmt(LATENTS.density[row], 3)}`,
-    best !== null && [words(best), known(LATENTS.auroc[row], ` AUROC ${fmt(LATENTS.auroc[row], 3)}`)],
   ].filter(Boolean);
 }
 
@@ -66,8 +69,9 @@ function drawLatent(view, rest, latent, row, chunk) {
     return;
   }
   const max = LATENTS.max[row] || 1;
-  fill(rest, el("div", {class: "latent-main"}, examplesSection(chunk, about, max), steeringSection(about.steering)),
-    el("div", {class: "latent-side"}, histogramOf(about), nameSection(about), firingSection(about),
+  fill(rest, el("div", {class: "latent-side latent-key"}, histogramOf(about), firingSection(about)),
+    el("div", {class: "latent-main"}, examplesSection(chunk, about, max), steeringSection(about.steering)),
+    el("div", {class: "latent-side"}, nameSection(about),
       tokenList("Tokens by lift", ["Token", "Fired", "Of", "Lift"], about.tokens,
         "On which tokens it fires more than on others"),
       el("div", {class: "pair"},
@@ -113,7 +117,7 @@ function histogramOf(about) {
 }
 
 function side(title, ...children) {
-  return el("section", {class: "card", "aria-label": title}, el("h3", {}, title), children);
+  return el("section", {class: "card", "aria-label": title}, el("h2", {}, title), children);
 }
 
 function facts(entries) {

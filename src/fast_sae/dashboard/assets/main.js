@@ -5,7 +5,7 @@ const searchBox = el("input", {type: "search", class: "search-box", "aria-label"
   oninput: () => goToSearch(searchBox.value.trim(), render)});
 const page = {view: null, latent: null, order: ROWS, scroll: 0, overview: null, search: null};
 const {main} = frame(el("a", {href: "#overview"}, visible(`${OVERVIEW.run.model} · layer ${OVERVIEW.run.layer}`)),
-  searchBox, themeToggle(), shortcuts([
+  el("div", {role: "search", class: "search-place"}, searchBox), themeToggle(), shortcuts([
     {keys: ["/"], says: "search", does: (event) => { event.preventDefault(); searchBox.focus(); searchBox.select(); }},
     {keys: ["j"], says: "next latent, in the table's order", does: () => step(1)},
     {keys: ["k"], says: "previous latent", does: () => step(-1)},

@@ -85,7 +85,7 @@ function latentMap() {
 function mapTip(row, colour) {
   const name = LATENTS.name[row];
   const value = colour === "density" ? LATENTS.density[row] : MAP_COLOURS[colour].value(row);
-  return `${LATENTS.latent[row]} · ${name ? visible(name) : "no name"}\n${colour} ${fmt(value)}`;
+  return `${LATENTS.latent[row]} · ${visible(name || knownFor(row))}\n${colour} ${fmt(value)}`;
 }
 
 function rangeOf({value}) {

@@ -105,17 +105,17 @@ function latentsTable(options = {}) {
   const column = (key, title, hint, numeric = true) => ({key, title, hint, numeric, value: (row) => LATENTS[key][row]});
   return dataTable({
     caption: "Latents", rows: ROWS, href: (row) => `#latent-${LATENTS.latent[row]}`,
-    sort: LATENTS.score.some((one) => one !== null) ? {key: "score", descending: true} : {key: "latent", descending: false},
+    sort: {key: LATENTS.auroc.some((one) => one !== null) ? "auroc" : "density", descending: true},
     columns: [
       column("latent", "Latent", "Number of the latent", false),
-      {key: "name", title: "Name", value: (row) => LATENTS.name[row], cell: nameCell},
-      column("score", "Score", "Balanced accuracy of detection by the name; 0.5 is chance"),
-      column("rating", "Rating", "1 to 5, by the judge"),
-      column("density", "Density", "Share of test tokens on which it fires"),
-      {key: "class", title: "Best class", value: (row) => labelName(LATENTS.label[row])},
+      {key: "class", title: "Best class", value: (row) => labelName(LATENTS.label[row]), cell: classCell},
       column("auroc", "AUROC", "With which it tells its best class apart, on test"),
       {key: "token", title: "Top token", hint: "The token with the highest lift", value: (row) => LATENTS.token[row],
         cell: (row) => LATENTS.token[row] === null ? "–" : tokenCell(LATENTS.token[row])},
+      column("density", "Density", "Share of test tokens on which it fires"),
+      {key: "name", title: "Name", value: (row) => LATENTS.name[row], cell: nameCell},
+      column("score", "Score", "Balanced accuracy of detection by the name; 0.5 is chance"),
+      column("rating", "Rating", "1 to 5, by the judge"),
     ],
     ...options,
   });
@@ -123,8 +123,14 @@ function latentsTable(options = {}) {
 
 function nameCell(row) {
   const [name, named] = [LATENTS.name[row], LATENTS.named[row]];
-  if (name) return [words(name), named === "hypothesis" && el("span", {class: "muted small"}, " · hypothesis")];
-  return el("span", {class: "muted"}, NAMED[named] || "no name");
+  if (!name) return el("span", {class: "muted"}, NAMED[named] || "–");
+  return el("div", {class: "name-cell"}, words(name),
+    named === "hypothesis" && el("span", {class: "muted small"}, " · hypothesis"));
+}
+
+function classCell(row) {
+  const best = labelName(LATENTS.label[row]);
+  return best === null ? "–" : el("div", {class: "class-cell"}, words(best));
 }
 
 function tokenCell(text) {
