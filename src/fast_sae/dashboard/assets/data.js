@@ -24,6 +24,10 @@ function latentName(latent) {
   return row === undefined ? null : LATENTS.name[row] || null;
 }
 
+function known(column) { // whether any latent has a value there
+  return LATENTS[column].some((one) => one !== null);
+}
+
 function nameOr(latent, otherwise = "no name") {
   const name = latentName(latent);
   return name === null ? el("span", {class: "muted"}, otherwise) : words(name);

@@ -12,7 +12,8 @@
 //   visible(text)                      a text in which what cannot be seen (controls, bidi controls, zero-width
 //                                      characters, line breaks, tags) is a visible sign: "␀", "↵", "⟨U+202E⟩"
 //   shown(text)                        the same as a list of children, the signs as <span class="sign">
-//   words(text)                        <bdi> around shown(text): a name from data inside a line of ours
+//   words(text)                        <bdi> around shown(text): a name from data inside a line of ours; it may break
+//                                      after "_", "." and "/"
 //   readBlock(name)                    the parsed JSON block data-NAME, or null where there is none
 //   frame(title, ...tools)             the page's header before <main>, with a skip link; returns {header, main}
 //   announce(text)                     says it to screen readers
@@ -64,10 +65,11 @@ function fill(node, ...children) {
 function fmt(number, digits = 4) {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
+  if (number === 0) return "0"; // −0 too
   const size = Math.abs(number);
   let text;
   if (Number.isInteger(number) && size < 1e15) text = number.toLocaleString("en-US");
-  else if (size !== 0 && (size < 1e-4 || size >= 1e9)) text = number.toExponential(Math.max(0, digits - 2));
+  else if (size < 1e-4 || size >= 1e9) text = number.toExponential(Math.max(0, digits - 2));
   else text = Number(number.toPrecision(digits)).toLocaleString("en-US", {maximumSignificantDigits: digits});
   return text.replace(/^-/, "−");
 }
@@ -103,7 +105,8 @@ function shown(text) {
 }
 
 function words(text) {
-  return el("bdi", {}, shown(text));
+  return el("bdi", {}, shown(text).map((part) => part instanceof Node ? part
+    : part.split(/(?<=[_./])/u).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]))));
 }
 
 function readBlock(name) {
