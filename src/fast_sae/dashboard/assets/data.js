@@ -24,6 +24,10 @@ function latentName(latent) {
   return row === undefined ? null : LATENTS.name[row] || null;
 }
 
+function known(column) { // whether any latent has a value there
+  return LATENTS[column].some((one) => one !== null);
+}
+
 // What a latent without a name is known by, as text: the class that it tells best, or its top token.
 function knownFor(row) {
   const best = labelName(LATENTS.label[row]);

@@ -11,7 +11,8 @@ function kindName(digit) {
 
 function tokenTip(text, activation, place, kind) {
   const value = activation ? `activation ${fmt(activation)}` : "not active";
-  return `${visible(text.slice(0, 80)) || "empty token"}\n${value} · position ${place} · ${kind.replaceAll("_", " ")}`;
+  const named = visible(text.slice(0, 80)) || "empty token";
+  return `${named}\n${value} · position ${place} · ${kind.replaceAll("_", " ")}`;
 }
 
 // One token: `whole` shows all of a long one; `marks` are [start, end] of found text within it.
@@ -56,7 +57,7 @@ function tokensOf(one, active, max, from, to, whole, marks = new Map()) {
 function exampleItem(one, active, max, {marks, centre = strongest(active), lead, foot} = {}) {
   const [from, to] = [Math.max(0, centre - BEFORE), Math.min(one.tokens.length, centre + AFTER + 1)];
   const id = `example-${exampleNumber++}`;
-  const text = el("p", {class: "tokens", id, dir: "auto", tabindex: 0, role: "group", "aria-label": "Text of the example"});
+  const text = tokenGroup("tokens", "Text of the example", {id});
   const button = el("button", {type: "button", class: "unfold", "aria-expanded": "false", "aria-controls": id,
     "aria-label": "Whole text", onclick: () => toggle()}, el("span", {"aria-hidden": "true"}, "▸"));
   let open = false;
@@ -64,7 +65,8 @@ function exampleItem(one, active, max, {marks, centre = strongest(active), lead,
   function draw() {
     const [start, end] = open ? [0, one.tokens.length] : [from, to];
     fill(text, start > 0 && el("span", {class: "muted"}, "… "),
-      one.tokens.length ? tokensOf(one, active, max, start, end, open, marks) : el("span", {class: "muted"}, "empty text"),
+      tokensOf(one, active, max, start, end, open, marks),
+      one.tokens.length === 0 && el("span", {class: "muted"}, "empty text"),
       end < one.tokens.length && el("span", {class: "muted"}, " …"));
   }
 
@@ -81,11 +83,17 @@ function exampleItem(one, active, max, {marks, centre = strongest(active), lead,
       event.preventDefault();
       toggle();
       text.focus();
-    } else walkTokens(event, text);
+    }
   });
   const item = el("li", {class: "example"}, button, lead && el("div", {class: "lead"}, lead), text, foot);
   draw();
   return item;
+}
+
+function tokenGroup(kind, label, attributes = {}) {
+  const text = el("p", {class: kind, dir: "auto", tabindex: 0, role: "group", "aria-label": label, ...attributes});
+  text.addEventListener("keydown", (event) => walkTokens(event, text));
+  return text;
 }
 
 // Arrow keys go from token to token inside a text that has the focus; the token's value shows in the tooltip.
@@ -96,7 +104,8 @@ function walkTokens(event, text) {
   const tokens = [...text.querySelectorAll(".tok")];
   if (!tokens.length) return;
   const at = tokens.indexOf(document.activeElement);
-  const next = tokens[at < 0 ? (step > 0 ? 0 : tokens.length - 1) : Math.min(tokens.length - 1, Math.max(0, at + step))];
+  const start = step > 0 ? -1 : tokens.length;
+  const next = tokens[Math.min(tokens.length - 1, Math.max(0, (at < 0 ? start : at) + step))];
   next.tabIndex = -1;
   next.focus();
   announce(next.getAttribute("data-tip"));
