@@ -28,6 +28,8 @@ _NAMES = (
     ("generate_hypotheses", "data/hypotheses/hypotheses.csv", "latent"),
 )
 """Stage, table and column of the latent's number; the first table that names a latent counts."""
+_NAMED = ("explained", "named")
+"""What either table says of a latent that has a name."""
 _CURVES = "metrics/plots/train_sae"
 _DENSITY = "metrics/plots/evaluate_sae/density.csv"
 
@@ -179,6 +181,6 @@ def _names(revision: Revision, folder: Path, stale: list[str]) -> dict[int, str]
             continue
         table = pd.read_csv(revision.fetch(path, folder / f"{stage}.csv"), dtype=str, keep_default_na=False)
         for latent, text, status in zip(table[column], table["interpretation"], table["status"], strict=True):
-            if status == "explained" and text:
+            if status in _NAMED and text:
                 names.setdefault(int(latent), text)
     return names

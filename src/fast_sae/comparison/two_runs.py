@@ -9,6 +9,7 @@ from typing import cast
 import pandas as pd
 
 from fast_sae.artifacts import Json, write_table
+from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.comparison.contents import Contents, read_contents
 from fast_sae.comparison.latents import LatentComparison, Status, compare_latents
 from fast_sae.comparison.overview import headline, rules
@@ -46,7 +47,10 @@ def compare_runs(asked_a: str, asked_b: str, out: Path | None) -> Iterator[str]:
         write_table(folder / "latents.csv", rows)
         block = comparison_block(a, b, latents, rows, metrics)
     Page(
-        f"{a.revision} against {b.revision}", [_ASSETS / "compare.css"], [_ASSETS / "compare.js"], {"compare": block}
+        f"{a.revision} against {b.revision}",
+        [_ASSETS / "compare.css"],
+        [_ASSETS / "pair.js", _ASSETS / "compare.js"],
+        {"compare": block},
     ).write(folder)
     yield from (f"A: {a.revision}", f"B: {b.revision}", *headline(a, b, latents), *a.notes, *b.notes, *latents.notes)
     yield from (str(folder / name) for name in (INDEX, "metrics.csv", "latents.csv"))
@@ -69,6 +73,7 @@ def comparison_block(
         "rules": [*rules(latents)],
         "notes": [*a.notes, *b.notes, *latents.notes],
         "by": latents.by,
+        "kinds": [*KIND_NAMES],
         "metrics": _columns(metrics),
         "params": differing_params(a.params, b.params),
         "curves": {name: [run.curves.get(name, []) for run in (a, b)] for name in sorted({*a.curves, *b.curves})},

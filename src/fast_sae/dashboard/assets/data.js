@@ -5,7 +5,7 @@ const OVERVIEW = readBlock("overview");
 const LATENTS = OVERVIEW.latents;
 const ROWS = LATENTS.latent.map((_, row) => row);
 const ROW_OF = new Map(LATENTS.latent.map((latent, row) => [latent, row]));
-const CONTENT = OVERVIEW.kinds.indexOf("content");
+const KINDS = OVERVIEW.kinds;
 const NAMED = {
   explained: "explained", no_pattern: "no pattern found", refused: "the model refused", invalid: "answer not readable",
   failed: "no answer", hypothesis: "from a hypothesis",
@@ -91,10 +91,4 @@ function chunkOf(latent) {
 function windowOf(chunk, number) {
   const [example, first, label, tokens, kinds] = chunk.texts[number];
   return {example, first, label: labelName(label), tokens: tokens.map((token) => chunk.tokens[token]), kinds};
-}
-
-function pairs(flat) { // [position, activation, position, activation, ...] as a map
-  const found = new Map();
-  for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
-  return found;
 }

@@ -1,4 +1,9 @@
 // A window of text with its tokens shaded by what a latent does: a snippet, and the whole on click, Enter or Space.
+//
+//   exampleItem(one, active, max, {marks, centre, lead, foot})   a list item; see there
+//   pairs(flat)             [position, activation, position, activation, ...] as a map
+//   tokenGroup(...), tokensOf(...), walkTokens(...)               its parts
+//   A page whose texts these are defines KINDS, the names of the token kinds by their number.
 
 const BEFORE = 14; // tokens of a snippet around the strongest one
 const AFTER = 10;
@@ -6,7 +11,7 @@ const LONGEST = 60; // characters of a token in a snippet
 let exampleNumber = 0;
 
 function kindName(digit) {
-  return OVERVIEW.kinds[Number(digit)] || `kind ${digit}`;
+  return KINDS[Number(digit)] || `kind ${digit}`;
 }
 
 function tokenTip(text, activation, place, kind) {
@@ -18,7 +23,7 @@ function tokenTip(text, activation, place, kind) {
 // One token: `whole` shows all of a long one; `marks` are [start, end] of found text within it.
 function tokenSpan(text, kind, {activation = 0, max, place, whole = true, marks = []}) {
   const cut = !whole && text.length > LONGEST ? `${text.slice(0, LONGEST - 15)}…${text.slice(-12)}` : text;
-  const classes = ["tok", activation > 0 && "fires", Number(kind) !== CONTENT && "special"].filter(Boolean).join(" ");
+  const classes = ["tok", activation > 0 && "fires", KINDS[Number(kind)] !== "content" && "special"].filter(Boolean).join(" ");
   const strength = activation > 0 ? Math.min(1, Math.max(0.14, activation / max)) : null;
   return el("span", {class: classes, "data-tip": tokenTip(text, activation, place, kindName(kind)),
     vars: strength === null ? {} : {"--a": `${(strength * 100).toFixed(1)}%`}},
@@ -109,4 +114,10 @@ function walkTokens(event, text) {
   next.tabIndex = -1;
   next.focus();
   announce(next.getAttribute("data-tip"));
+}
+
+function pairs(flat) {
+  const found = new Map();
+  for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
+  return found;
 }
