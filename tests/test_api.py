@@ -36,7 +36,9 @@ def repository(tmp_path_factory) -> Path:
     write_manifest(names, "interpret_sae", {}, {"features_sha256": file_sha256(features / "manifest.json")})
     quoted = HOSTILE.replace('"', '""')
     (names / "interpretations.csv").write_text(
-        f'"neuron_idx","interpretation","balanced_accuracy"\n1,"{quoted}",0.75\n0,"",\n', encoding="utf-8"
+        f'"neuron_idx","interpretation","status","balanced_accuracy"\n1,"{quoted}","explained",0.75\n'
+        '0,"no pattern found","no_pattern",\n',
+        encoding="utf-8",
     )
     shards = [
         row_arrays(np.arange(12, dtype=np.float16).reshape(6, 2) + at, [4, 2], [0, 1, 2, 3, 3, 4]) for at in (0, 9)

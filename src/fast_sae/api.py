@@ -221,7 +221,7 @@ def _read_names(folder: Path, store: FeatureStore) -> pd.DataFrame:
     """Read the names that were found, and refuse those of other features."""
     store.require_made_of(folder, "interpret_sae")
     read = pd.read_csv(folder / "interpretations.csv", dtype=str, keep_default_na=False)  # a name may be `NA`
-    read = read[read["interpretation"] != ""]
+    read = read[read["status"] == "explained"]
     columns = {"name": read["interpretation"], "score": pd.to_numeric(read["balanced_accuracy"])}
     return pd.DataFrame(columns).set_index(read["neuron_idx"].astype(int))
 

@@ -26,7 +26,21 @@ def test_the_blocks_and_fields_are_those_of_the_contract(page):
         *("run", "settings", "metrics", "curves", "density", "kinds", "labels", "split", "latents", "chunks")
     }
     assert {*page.overview["latents"]} == {
-        *("latent", "name", "named", "rating", "score", "fuzzing", "density", "label", "auroc", "token", "max", "x", "y")
+        *(
+            "latent",
+            "name",
+            "named",
+            "rating",
+            "score",
+            "fuzzing",
+            "density",
+            "label",
+            "auroc",
+            "token",
+            "max",
+            "x",
+            "y",
+        )
     }
     assert {*page.chunks[0]} == {"tokens", "texts", "latents"}
     for about in page.latents.values():
