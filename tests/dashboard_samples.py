@@ -41,6 +41,8 @@ from fast_sae.training.settings import TrainSettings, training_record
 
 M, D_IN = 4, 3
 MODEL_NAME = "models/tiny-instruct"
+PATHS = ("sae", "features", "interpretations", "hypotheses", "steering", "metrics")
+"""What the stage reads, in a run's folder."""
 PROMPTS = ("Write a short text about music.", "Write a short text about friends.")
 """The first two that steering scores."""
 _NONE = (None,) * 7
@@ -120,8 +122,8 @@ def dashboard_settings(**overrides: object) -> DashboardSettings:
     return parse_section({"dashboard": section}, "dashboard", DashboardSettings)
 
 
-def steering_of(*chosen: Chosen, latents: Sequence[int] = (1,), **texts: str) -> SteerReport:
-    """A report of two doses; the text of each continuation of each prompt may be given."""
+def steering_of(*chosen: Chosen, latents: Sequence[int] = (1,)) -> SteerReport:
+    """A report of two doses and three prompts."""
     settings = steer_settings()
     alphas = (25.0, 50.0)
     steered = [
@@ -171,7 +173,7 @@ class Run:
         """Run the stage, and read its page."""
         (self.folder / "params.yaml").write_text(yaml.safe_dump(self.sections, allow_unicode=True), encoding="utf-8")
         monkeypatch.chdir(self.folder)
-        build_dashboard.main(*map(Path, ("sae", "features", "interpretations", "hypotheses", "steering", "metrics")))
+        build_dashboard.main(*map(Path, PATHS))
         return read_dashboard(self.folder / "reports/dashboard")
 
     def _write_sae(self) -> None:
