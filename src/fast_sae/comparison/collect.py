@@ -19,9 +19,10 @@ from fast_sae.annotation.origin import Origin, read_origin
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.splits import Split
 from fast_sae.comparison.experiments import git, known_experiments
+from fast_sae.comparison.matching import MOST
 from fast_sae.comparison.measures import FROM_TABLE, with_derived
 from fast_sae.comparison.plan import Run
-from fast_sae.comparison.stability import MOST, firing_latents, match_decoders
+from fast_sae.comparison.stability import firing_latents, match_decoders
 from fast_sae.errors import UserError
 from fast_sae.progress import with_progress
 
