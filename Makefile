@@ -17,6 +17,9 @@ paper: $(VENV)/.run  ## set up, then compare FAST with block training: reports/f
 plots: $(VENV)/.dev  ## set up, then DVC's plots of revisions A and B, or of the working tree: dvc_plots/offline.html
 	PYTHONPATH=src python tools/offline_plots.py $(A) $(B)
 
+compare: $(VENV)/.run  ## compare two revisions or experiments: make compare A=main~1 B=my-experiment
+	python src/compare_runs.py $(A) $(B)
+
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core
 	python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder

@@ -4,6 +4,9 @@ Reads what data.path may be, a .txt file of one text a line, or `-` for such lin
 annotations/<name of FILE, suffix and all>, or --out: `tokens` (a row per token and active latent), `examples` (a row
 per example and latent, over its content), bad_lines.txt and a manifest.
 
+With --serve, and no FILE, it serves the dashboard on this machine alone: type a text there and see what fires. Ctrl-C
+ends it.
+
 The model, the chat template and the layer are those that the SAE was trained with, whatever params.yaml says now;
 params.yaml gives the names of fields, what to do with bad lines, and the device.
 """
@@ -20,8 +23,9 @@ from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.annotation.annotate import Annotation, Options, annotate_file
 from fast_sae.annotation.folder import FORMATS
 from fast_sae.annotation.incoming import TEXTS, DataFile
-from fast_sae.annotation.origin import read_origin
-from fast_sae.arguments import positive
+from fast_sae.annotation.origin import Origin, read_origin
+from fast_sae.annotation.serving import serve
+from fast_sae.arguments import port, positive
 from fast_sae.artifacts import Manifest
 from fast_sae.chat.settings import DataSettings
 from fast_sae.errors import ParamsError, run
@@ -31,23 +35,55 @@ from fast_sae.runtime import RuntimeSettings
 from fast_sae.sae.settings import SAESettings
 from fast_sae.training.settings import TrainSettings, training_record
 
+_OF_A_FILE = ("out", "format", "force", "latents", "top", "text_field")
+_OF_THE_SERVER = ("port", "dashboard")
+
 
 def main() -> None:
-    """Read the command line, annotate, and show the first examples."""
-    asked = _parser().parse_args()
+    """Read the command line; annotate a file and show its first examples, or serve."""
+    asked = _asked()
     params = load_params()
     data = parse_section(params, "data", DataSettings)
-    if asked.text_field is not None:
-        data = data.model_copy(update={"text_field": asked.text_field})
+    runtime = parse_section(params, "runtime", RuntimeSettings)
     origin = read_origin(asked.sae)
     _compare(origin.manifest, params)
+    if asked.serve:
+        at = 8321 if asked.port is None else asked.port
+        dashboard = asked.dashboard or Path("reports/dashboard")
+        serve(origin, dashboard, port=at, data=data, runtime=runtime, ready=_tell)
+    else:
+        _annotate(asked, origin, data, runtime)
+
+
+def _tell(url: str) -> None:
+    sys.stdout.write(f"{url} (Ctrl-C ends it)\n")
+    sys.stdout.flush()
+
+
+def _annotate(asked: argparse.Namespace, origin: Origin, data: DataSettings, runtime: RuntimeSettings) -> None:
+    if asked.text_field is not None:
+        data = data.model_copy(update={"text_field": asked.text_field})
     with _local(asked.file) as path:
         name = "stdin" if asked.file == "-" else asked.file
         out = asked.out or Path("annotations") / Path(name).name
-        options = Options(out, asked.format, asked.force, asked.latents, asked.top)
-        file = DataFile(path, name, data)
-        written = annotate_file(file, origin, options, parse_section(params, "runtime", RuntimeSettings))
+        options = Options(out, asked.format or FORMATS[0], bool(asked.force), asked.latents, asked.top)
+        written = annotate_file(DataFile(path, name, data), origin, options, runtime)
     sys.stdout.write("".join(f"{line}\n" for line in [*written.first, *_result(written, options)]))
+
+
+def _asked() -> argparse.Namespace:
+    """Read the command line; an option that is not given is None, so that one in the wrong place is told."""
+    parser = _parser()
+    asked = parser.parse_args()
+    if asked.serve and asked.file is not None:
+        parser.error("--serve takes no FILE: texts are typed into the page")
+    if not asked.serve and asked.file is None:
+        parser.error("give a FILE, or --serve")
+    for name in _OF_A_FILE if asked.serve else _OF_THE_SERVER:
+        if getattr(asked, name) is not None:
+            with_serve = "cannot be given with" if asked.serve else "is only for"
+            parser.error(f"--{name.replace('_', '-')} {with_serve} --serve")
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,14 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=about, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("file", metavar="FILE", help="the texts or chats; - for texts from standard input, one a line")
-    parser.add_argument("--sae", type=Path, default=Path("models/sae"), metavar="DIR", help="default: models/sae")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: annotations/<name of FILE, suffix and all>")
-    parser.add_argument("--format", choices=FORMATS, default="csv", help="of both tables; default: csv")
-    parser.add_argument("--force", action="store_true", help="replace an annotation that lies in --out")
-    parser.add_argument("--latents", type=_numbers, metavar="3,17", help="look at these latents only")
-    parser.add_argument("--top", type=positive, metavar="N", help="keep the N strongest latents per token and example")
-    parser.add_argument("--text-field", metavar="NAME", help="instead of data.text_field")
+    add = parser.add_argument
+    add("file", nargs="?", metavar="FILE", help="the texts or chats; - for texts from standard input, one a line")
+    add("--sae", type=Path, default=Path("models/sae"), metavar="DIR", help="default: models/sae")
+    add("--out", type=Path, metavar="DIR", help="default: annotations/<name of FILE, suffix and all>")
+    add("--format", choices=FORMATS, help=f"of both tables; default: {FORMATS[0]}")
+    add("--force", action="store_true", default=None, help="replace an annotation that lies in --out")
+    add("--latents", type=_numbers, metavar="3,17", help="look at these latents only")
+    add("--top", type=positive, metavar="N", help="keep the N strongest latents per token and example")
+    add("--text-field", metavar="NAME", help="instead of data.text_field")
+    add("--serve", action="store_true", help="serve the dashboard with the model behind it, on 127.0.0.1")
+    add("--port", type=port, metavar="N", help="with --serve; 0 for any that is free; default: 8321")
+    add("--dashboard", type=Path, metavar="DIR", help="with --serve; default: reports/dashboard")
     return parser
 
 

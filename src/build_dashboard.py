@@ -6,14 +6,13 @@ reports/dashboard/index.html is opened by a double-click: it needs no server and
 from pathlib import Path
 
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
-from fast_sae.artifacts import Json, read_manifest
 from fast_sae.dashboard.build import build_dashboard
 from fast_sae.dashboard.figures import read_figures
 from fast_sae.dashboard.material import Material
 from fast_sae.dashboard.names import read_names
 from fast_sae.dashboard.settings import DashboardSettings
 from fast_sae.dashboard.steered import read_steered
-from fast_sae.errors import ArtifactError, run
+from fast_sae.errors import run
 from fast_sae.features.settings import FeaturesSettings, features_record
 from fast_sae.features.store import FeatureStore
 from fast_sae.params import load_params, parse_section
@@ -46,7 +45,7 @@ def main(  # noqa: PLR0917  (its paths are its wiring)
         (hypotheses, "generate_hypotheses"),
         (steering, "steer_features"),
     ):
-        _require_of(folder, stage, store)
+        store.require_made_of(folder, stage)
     material = Material(
         store,
         load_sae(sae).W_dec.detach().numpy(),
@@ -55,13 +54,6 @@ def main(  # noqa: PLR0917  (its paths are its wiring)
         read_figures(metrics),
     )
     build_dashboard(material, parse_section(params, "dashboard", DashboardSettings), dashboard)
-
-
-def _require_of(folder: Path, stage: str, store: FeatureStore) -> None:
-    """Refuse what was made of other features."""
-    facts: Json = read_manifest(folder, stage).facts
-    if facts.get("features_sha256") != store.manifest.sha256:
-        raise ArtifactError(f"{folder} is not of the present {store.folder}; run: dvc repro {stage}")
 
 
 if __name__ == "__main__":

@@ -240,6 +240,14 @@ def test_imports_go_one_way():
     assert done.returncode == 0, done.stdout
 
 
+def test_nothing_in_the_pipeline_imports_its_public_face(monkeypatch):
+    """The notebook's defaults would become part of what stages hang on."""
+    monkeypatch.chdir(ROOT)
+    imports = load("tools/closure.py").imported_modules
+    users = [path for path in (ROOT / "src").rglob("*.py") if "fast_sae.api" in [*imports(path)]]
+    assert users == []
+
+
 @pytest.mark.parametrize("forbidden", ["import pickle", "allow_pickle=True", "trust_remote_code=True", "torch.load("])
 def test_nothing_is_loaded_by_pickle_or_runs_remote_code(forbidden):
     assert not [path for path in (ROOT / "src").rglob("*.py") if forbidden in path.read_text()]

@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fast_sae.activations.live.hub import resolve_commit
-from fast_sae.activations.live.model import load_tokenizer
-from fast_sae.activations.rendering import make_renderer
 from fast_sae.activations.shard_writer import VERSIONS
 from fast_sae.annotation.annotator import Annotator, require_latents
 from fast_sae.annotation.folder import BAD_LINES, Format, open_tables, own_folder, require_free
-from fast_sae.annotation.incoming import Checked, DataFile, Incoming, check, render_each, require_same
+from fast_sae.annotation.incoming import Checked, DataFile, Incoming, check, open_renderer, render_each, require_same
 from fast_sae.annotation.origin import Origin
 from fast_sae.annotation.summary import EXAMPLES, glance
 from fast_sae.annotation.tables import decoder, example_schema, example_table, token_schema, token_table
@@ -77,8 +74,7 @@ def annotate_file(file: DataFile, origin: Origin, options: Options, runtime: Run
     """
     require_free(options.out, force=options.force)
     require_latents(origin.sae, options.latents)
-    tokenizer = load_tokenizer(origin.model, resolve_commit(origin.model))
-    renderer = make_renderer(tokenizer, origin.extract)
+    tokenizer, renderer = open_renderer(origin)
     checked = check(file, renderer)
     _tell(checked, origin)
     annotator = Annotator.open(origin, tokenizer, runtime, options.latents)

@@ -8,6 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
+from fast_sae.activations.live.hub import resolve_commit
+from fast_sae.activations.live.model import load_tokenizer
+from fast_sae.activations.rendering import make_renderer
+from fast_sae.annotation.origin import Origin
 from fast_sae.artifacts import file_sha256
 from fast_sae.chat.examples import Example
 from fast_sae.chat.gather import NAMED, check_records, tell_bad_lines
@@ -126,6 +132,12 @@ def require_same(file: DataFile, checked: Checked, again: Checked) -> None:
     again.sha256 = file.sha256()
     if again != checked:
         raise DataError(f"{file.name} changed while it was annotated, so nothing is written; run this again")
+
+
+def open_renderer(origin: Origin) -> tuple[PreTrainedTokenizerBase, Renderer]:
+    """Load the tokenizer of the model that an SAE was trained on, and what renders texts as those of its training."""
+    tokenizer = load_tokenizer(origin.model, resolve_commit(origin.model))
+    return tokenizer, make_renderer(tokenizer, origin.extract)
 
 
 def render_each(

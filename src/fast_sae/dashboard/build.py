@@ -10,11 +10,8 @@ from fast_sae.dashboard.material import Material
 from fast_sae.dashboard.overview import overview
 from fast_sae.dashboard.scripts import SCRIPTS, STYLES
 from fast_sae.dashboard.settings import DashboardSettings
-from fast_sae.page.page import Page, chunk_script
+from fast_sae.page.page import CHUNKS, Page, chunk_script
 from fast_sae.progress import with_progress
-
-CHUNKS = "chunks"
-"""Folder of the chunks beside index.html."""
 
 
 def build_dashboard(material: Material, settings: DashboardSettings, folder: Path) -> None:
@@ -39,7 +36,8 @@ def build_dashboard(material: Material, settings: DashboardSettings, folder: Pat
             path.write_text(chunk_script(number, chunk), encoding="utf-8")
         run = summary["run"]
         assert isinstance(run, dict)
-        Page(f"{run['model']} layer {run['layer']}: {M} latents", STYLES, SCRIPTS, blocks).write(part)
+        title = f"{run['model']} layer {run['layer']}: {M} latents"
+        Page(title, STYLES, SCRIPTS, blocks, marks={"sae": str(run["sae"])}).write(part)
 
 
 def _chunks(material: Material, settings: DashboardSettings, ranges: list[range]) -> Iterator[tuple[int, Json]]:

@@ -47,8 +47,8 @@ class Chunks:
             name: self._by_latent(name, latents)
             for name in ("histograms", "tokens", "logit_lens", "neighbours", "labels")
         }
-        windows = self._by_latent("windows", latents, split=SPLIT)
-        living = self.material.latents.index
+        windows = self._shown(latents)
+        living = self.material.latents.index.to_numpy()
         return {
             latent: {
                 **self._named(latent),
@@ -58,7 +58,7 @@ class Chunks:
                     [self.material.label_number(row["label"]), *shorts([row["validation_auroc"], row["test_auroc"]])]
                     for row in tables["labels"][latent]
                 ],
-                **self._windows(windows[latent], texts),
+                **_windows(windows[latent], texts),
                 "steering": self.material.steered.get(latent),
             }
             for latent in living[(living >= latents.start) & (living < latents.stop)].tolist()
@@ -68,11 +68,21 @@ class Chunks:
     def _texts(self) -> pa.Table:
         return read_features_table(self.material.store.folder, "texts")
 
-    def _by_latent(self, name: str, latents: range, **wanted: int | str) -> Mapping[int, list[dict]]:
-        rows: dict[int, list[dict]] = defaultdict(list)
-        for row in read_features_table(self.material.store.folder, name, latent=latents, **wanted).to_pylist():
-            rows[row["latent"]].append(row)
-        return rows
+    def _by_latent(self, name: str, latents: range) -> Mapping[int, list[dict]]:
+        return _grouped(read_features_table(self.material.store.folder, name, latent=latents))
+
+    def _shown(self, latents: range) -> Mapping[int, list[dict]]:
+        """Return the windows that are shown of each latent, in the order in which they are."""
+        kept = read_features_table(self.material.store.folder, "windows", latent=latents, split=SPLIT)
+        facts = kept.select(["latent", "sample", "rank"]).to_pandas().sort_values("rank", kind="stable")
+        shown: list[int] = []
+        for (_, sample), group in facts.groupby(["latent", "sample"]):
+            ranked = group.index.tolist()
+            if sample == "top":
+                shown += ranked[: self.settings.top_windows]
+            elif sample == "firing":
+                shown += spread(ranked, self.settings.sampled_windows)
+        return _grouped(kept.take(pa.array(shown, pa.int64())))
 
     def _named(self, latent: int) -> Json:
         names = self.material.names
@@ -84,15 +94,6 @@ class Chunks:
             "rates": {split: shorts(row[f"{split}_{rate}"] for rate in _RATES) for split in ("validation", "test")},
             "quantiles": shorts(row[name] for name in _SHAPE),
             "kinds": shorts(row[kind] for kind in self.kinds),
-        }
-
-    def _windows(self, rows: list[dict], texts: "_Texts") -> Json:
-        rows = sorted(rows, key=lambda row: row["rank"])
-        top = [row for row in rows if row["sample"] == "top"][: self.settings.top_windows]
-        sampled = spread([row for row in rows if row["sample"] == "firing"], self.settings.sampled_windows)
-        return {
-            "top": [[texts.number(row["window"]), _sparse(row["activations"])] for row in top],
-            "sampled": [[texts.number(row["window"]), row["decile"], _sparse(row["activations"])] for row in sampled],
         }
 
 
@@ -115,6 +116,21 @@ class _Texts:
             label = self._material.label_number(row["label"])
             self.rows.append([row["example"], row["start"], label, tokens, "".join(map(str, row["kinds"]))])
         return self._numbers[window]
+
+
+def _grouped(table: pa.Table) -> Mapping[int, list[dict]]:
+    rows: dict[int, list[dict]] = defaultdict(list)
+    for row in table.to_pylist():
+        rows[row["latent"]].append(row)
+    return rows
+
+
+def _windows(rows: list[dict], texts: _Texts) -> Json:
+    top, sampled = ([row for row in rows if row["sample"] == sample] for sample in ("top", "firing"))
+    return {
+        "top": [[texts.number(row["window"]), _sparse(row["activations"])] for row in top],
+        "sampled": [[texts.number(row["window"]), row["decile"], _sparse(row["activations"])] for row in sampled],
+    }
 
 
 def _listed(tables: Mapping[str, Mapping[int, list[dict]]], latent: int) -> Json:

@@ -30,8 +30,8 @@ class Names:
     def headline(self, latent: int) -> tuple[str | None, str | None]:
         """Return what the table calls a latent, and where that comes from; a hypothesis' name if there is no other."""
         about = self.interpreted.get(latent)
-        if about and about["text"]:
-            return str(about["text"]), str(about["status"])
+        if about and about["status"] == "explained":
+            return str(about["text"]), "explained"
         for _, text, *_ in self.hypotheses.get(latent, ()):
             return str(text), "hypothesis"
         return None, str(about["status"]) if about else None

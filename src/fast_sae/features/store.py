@@ -51,6 +51,11 @@ class FeatureStore:
         if self.manifest.facts.get("sae_sha256") != sae_sha256:
             raise ArtifactError(f"{self.folder} is of another SAE than now; run: dvc repro {STAGE}")
 
+    def require_made_of(self, folder: Path, stage: str) -> None:
+        """Refuse what `stage` made of other features than these."""
+        if read_manifest(folder, stage).facts.get("features_sha256") != self.manifest.sha256:
+            raise ArtifactError(f"{folder} is not of the present {self.folder}; run: dvc repro {stage}")
+
     @property
     def M(self) -> int:
         """Latents of the SAE, the dead ones too."""

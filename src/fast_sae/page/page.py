@@ -9,8 +9,8 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_sae.artifacts import Json, whole_file
@@ -19,10 +19,12 @@ INDEX = "index.html"
 NO_MODEL = '<meta name="model" content="none">'
 MODEL = '<meta name="model" content="annotate">'
 """What a server that can annotate puts in place of `NO_MODEL`, so that the page asks it."""
+CHUNKS = "chunks"
+"""Folder of the chunks beside `INDEX`."""
 
 _ASSETS = Path(__file__).parent / "assets"
-BASE_STYLES = (_ASSETS / "base.css",)
-BASE_SCRIPTS = tuple(_ASSETS / name for name in ("dom.js", "charts.js", "table.js", "theme.js"))
+BASE_STYLES = tuple(_ASSETS / name for name in ("base.css", "tokens.css"))
+BASE_SCRIPTS = tuple(_ASSETS / name for name in ("dom.js", "charts.js", "table.js", "theme.js", "tokens.js"))
 
 _ESCAPED = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 """No `</script>` or `<!--` survives this, and the JSON stays the same; line separators end a line in old scripts."""
@@ -41,6 +43,8 @@ class Page:
     """Data by name: `<script type="application/json" id="data-NAME">`."""
     base_styles: Sequence[Path] = BASE_STYLES
     base_scripts: Sequence[Path] = BASE_SCRIPTS
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Facts by name that stand in the head, where a program finds them; `sae`: SHA-256 of the weights shown."""
 
     def html(self) -> str:
         """Return the file's text, the same for the same data."""
@@ -63,6 +67,7 @@ class Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="referrer" content="no-referrer">',
             NO_MODEL,
+            *(mark(name, content) for name, content in self.marks.items()),
             '<link rel="icon" href="data:,">',
             f"<title>{html.escape(self.title)}</title>",
             f"<style>{style}</style>",
@@ -80,6 +85,15 @@ class Page:
         """Write `index.html` into the folder, whole or not at all."""
         with whole_file(folder / INDEX) as part:
             part.write_text(self.html(), encoding="utf-8")
+
+
+def mark(name: str, content: str) -> str:
+    """Return the line of a page's head that tells one fact about it.
+
+    >>> mark("sae", "1324c2")
+    '<meta name="sae" content="1324c2">'
+    """
+    return f'<meta name="{html.escape(name)}" content="{html.escape(content)}">'
 
 
 def page_json(content: object) -> str:

@@ -26,7 +26,9 @@ async function annotate(text, button, status, result) {
       body: JSON.stringify({text})});
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error || `The server answered ${response.status}.`);
-    status.textContent = `${fmt(answer.latents.length)} latents fire on ${fmt(answer.tokens.length)} tokens.`;
+    const cut = answer.truncated ? "; the text went on, and was cut as in training" : "";
+    const shown = Math.min(FIRST_LATENTS, answer.latents.length);
+    status.textContent = `The ${fmt(shown)} strongest latents on ${fmt(answer.tokens.length)} tokens${cut}.`;
     showAnswer(result, answer);
   } catch (error) {
     status.classList.add("bad");
@@ -39,8 +41,7 @@ async function annotate(text, button, status, result) {
 
 function showAnswer(result, {tokens, kinds, latents}) {
   const one = {first: 0, tokens, kinds};
-  const text = el("p", {class: "tokens whole", dir: "auto", tabindex: 0, role: "group", "aria-label": "The text's tokens"});
-  text.addEventListener("keydown", (event) => walkTokens(event, text));
+  const text = tokenGroup("tokens whole", "The text's tokens");
   const draw = (active, max) => fill(text, tokensOf(one, active, max, 0, tokens.length, true));
   const buttons = latents.slice(0, FIRST_LATENTS).map(([latent, flat, most]) => {
     const choose = () => {
