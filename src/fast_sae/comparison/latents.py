@@ -57,12 +57,14 @@ class LatentComparison:
 
     def count(self, status: Status) -> int:
         """Count the rows of a status."""
-        return np.count_nonzero(self.rows["status"] == status)
+        return int(np.count_nonzero(self.rows["status"] == status))
 
     @property
     def living_on(self) -> int:
         """Count the vanished latents that another of the second run does the work of, by their activations."""
-        return np.count_nonzero((self.rows["status"] == Status.VANISHED) & (self.rows["nearest_pearson"] >= SHARED))
+        return int(
+            np.count_nonzero((self.rows["status"] == Status.VANISHED) & (self.rows["nearest_pearson"] >= SHARED))
+        )
 
 
 def compare_latents(a: Contents, b: Contents) -> LatentComparison:

@@ -45,6 +45,6 @@ def _fates(a: Contents, b: Contents, latents: LatentComparison) -> str:
     changed = f" ({count[Status.CHANGED]:,} of them changed their meaning)" if latents.by == "decoder" else ""
     return (
         f"Of {len(a.alive):,} latents of A and {len(b.alive):,} of B, "
-        f"{count[Status.FOUND] + count[Status.CHANGED]:,} are found again{changed}, {count[Status.VANISHED]:,} vanished, "
-        f"{count[Status.APPEARED]:,} appeared."
+        f"{count[Status.FOUND] + count[Status.CHANGED]:,} are found again{changed}, "
+        f"{count[Status.VANISHED]:,} vanished, {count[Status.APPEARED]:,} appeared."
     )

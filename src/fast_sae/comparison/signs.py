@@ -34,7 +34,7 @@ def add_signs(rows: pd.DataFrame, a: Contents, b: Contents) -> pd.DataFrame:
 
 
 def _number(cell: object) -> int | None:
-    return None if pd.isna(cell) else int(cell)  # pyright: ignore[reportArgumentType]
+    return None if cell is pd.NA else int(cell)  # pyright: ignore[reportArgumentType]
 
 
 def _objects(values: Sequence[object]) -> pd.Series:

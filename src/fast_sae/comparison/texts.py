@@ -3,9 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from fast_sae.comparison.behaviour import Behaviour
 from fast_sae.features.tables import read_features_table
 
@@ -27,10 +24,9 @@ class Texts:
         `windows`: [[number of the text, [place, activation, ...]], ...], where places count from 0 in the window.
         """
         kept = read_features_table(behaviour.store.folder, "windows", split="test", sample="top")
-        wanted = pc.and_(
-            pc.is_in(kept["latent"], pa.array(sorted(latents), pa.int32())), pc.less_equal(kept["rank"], WINDOWS)
-        )
-        rows = kept.filter(wanted).sort_by([("latent", "ascending"), ("rank", "ascending")]).to_pylist()
+        facts = kept.select(["latent", "rank"]).to_pandas().sort_values(["latent", "rank"], kind="stable")
+        wanted = facts[facts["latent"].isin(latents) & (facts["rank"] <= WINDOWS)]
+        rows = kept.take(wanted.index.to_numpy()).to_pylist()
         numbers = self._add(behaviour, [row["window"] for row in rows])
         found: dict[str, dict[str, object]] = {
             str(latent): {"windows": [], "tokens": behaviour.tokens.get(latent, [])} for latent in sorted(latents)

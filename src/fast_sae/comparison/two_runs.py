@@ -66,7 +66,7 @@ def comparison_block(
     texts = Texts()
     order = [status.value for status in Status]
     shown = rows.sort_values("status", key=lambda column: column.map(order.index), kind="stable")
-    details = [_details(run, shown[side].head(DETAILED), texts) for side, run in (("a", a), ("b", b))]
+    details = [_details(run, shown[side].tolist()[:DETAILED], texts) for side, run in (("a", a), ("b", b))]
     return {
         "runs": [{"name": run.revision.asked, "commit": run.revision.commit} for run in (a, b)],
         "headline": [*headline(a, b, latents)],
@@ -85,8 +85,9 @@ def comparison_block(
     }
 
 
-def _details(run: Contents, numbers: pd.Series, texts: Texts) -> Json:
-    return texts.strongest(run.behaviour, {int(one) for one in numbers.dropna()}) if run.behaviour else {}
+def _details(run: Contents, numbers: list, texts: Texts) -> Json:
+    known = {int(one) for one in numbers if one is not pd.NA}
+    return texts.strongest(run.behaviour, known) if run.behaviour else {}
 
 
 def _columns(table: pd.DataFrame) -> Json:
