@@ -168,7 +168,7 @@ def _pairs(
     first: Described,
     second: Described,
     pairs: tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]],
-    seen: Sequence[Float[np.ndarray, "latent example"] | None],
+    seen: Sequence[Float[np.ndarray, "_ example"] | None],
 ) -> pd.DataFrame:
     a, b = pairs
     missing = np.full(len(a), np.nan)
@@ -195,7 +195,7 @@ def _alone(
     side: Literal["a", "b"],
     rows: Int[np.ndarray, " alone"],
     runs: tuple[Described, Described],
-    seen: Sequence[Float[np.ndarray, "latent example"] | None],
+    seen: Sequence[Float[np.ndarray, "_ example"] | None],
 ) -> pd.DataFrame:
     own, other = runs
     table = pd.DataFrame({"status": pd.Series([status] * len(rows), dtype=object), side: _numbers(own.number[rows])})
