@@ -51,7 +51,12 @@ def test_what_is_missing_vanishes_and_tells_what_is_nearest_and_likest():
     a = latents([0, 90], [RISING, ODD])
     b = latents([0, 40, 270], [RISING, FALLING, ODD], 1)
     found = compare_described(a, b, "decoder")
-    assert statuses(found) == {(0, 1): "found again", (10, None): "vanished", (None, 11): "appeared", (None, 21): "appeared"}
+    assert statuses(found) == {
+        (0, 1): "found again",
+        (10, None): "vanished",
+        (None, 11): "appeared",
+        (None, 21): "appeared",
+    }
     gone = rows_of(found)[10, None]
     assert (gone["nearest"], gone["nearest_cosine"]) == (11, pytest.approx(np.cos(np.radians(50))))
     assert (gone["nearest_by_activation"], gone["nearest_pearson"]) == (21, pytest.approx(1))

@@ -13,7 +13,7 @@ def at(*degrees: float) -> np.ndarray:
 
 
 def test_the_largest_cosine_goes_first_and_takes_both_its_latents():
-    """A at 0° and 10°, B at 5.5° and 40°: 10°–5.5° is largest, which leaves 0°–40°; 0°–5.5°, 10°–40° would sum to more."""
+    """A at 0° and 10°, B at 5.5° and 40°: 10°–5.5° is largest and leaves 0°–40°; 0°–5.5°, 10°–40° sum to more."""
     found = match_greedily(at(0, 10), at(5.5, 40), least=0.7)
     assert [*zip(found.first.tolist(), found.second.tolist(), strict=True)] == [(0, 1), (1, 0)]
     assert found.cosine == pytest.approx(np.cos(np.radians([40, 4.5])))

@@ -45,7 +45,9 @@ def test_what_git_holds_is_read_and_the_workspace_as_it_lies(commits):
         assert (one.names("nothing"), one.text("metrics/none.json")) == ([], None)
 
 
-@pytest.mark.parametrize("asked", ["nosuch", "", "--all", "-1", "HEAD~7", "main:metrics", "a b", "$(x)", "\u202e", "main\n"])
+@pytest.mark.parametrize(
+    "asked", ["nosuch", "", "--all", "-1", "HEAD~7", "main:metrics", "a b", "$(x)", "\u202e", "main\n"]
+)
 def test_what_is_no_revision_is_told_in_one_line(commits, asked):
     with pytest.raises(UserError, match="is no revision, branch, tag or experiment of this repository") as caught:
         find_revision(asked)

@@ -92,7 +92,9 @@ def test_the_page_holds_both_sides():
             assert len(ids) == len(kinds)
             assert max(flat[::2]) < len(ids)
             assert min(flat[1::2]) > 0
-    strongest = [block["tokens"][block["texts"][number][3][flat[0]]] for number, flat in block["details"][0]["0"]["windows"]]
+    strongest = [
+        block["tokens"][block["texts"][number][3][flat[0]]] for number, flat in block["details"][0]["0"]["windows"]
+    ]
     assert strongest == [" pearl"] * 3
     assert [len(curves) for curves in block["curves"].values()] == [2] * 4
     fvu = block["metrics"]["metric"].index("evaluate.fvu")
