@@ -4,6 +4,7 @@ import pytest
 
 from fast_sae.comparison.collect import read_varying
 from fast_sae.comparison.experiments import git
+from fast_sae.comparison.revision import Revision
 
 TABLE = """kind,rows,mse,mse_macro,fvu,l0
 trained,60,22.5,22.25,0.5,8
@@ -20,12 +21,12 @@ def commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     git("init", "-q")
 
-    def commit(path: str, text: str) -> str:
+    def commit(path: str, text: str) -> Revision:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
         git("add", "-A")
         git("-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-qm", "one")
-        return git("rev-parse", "HEAD")
+        return Revision("HEAD", git("rev-parse", "HEAD"))
 
     return commit
 

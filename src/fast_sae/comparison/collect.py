@@ -2,14 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from dvc.api import DVCFileSystem
 from jaxtyping import Bool, Float
 
 from fast_sae.activations.settings import STAGE as EXTRACT
@@ -18,10 +17,12 @@ from fast_sae.activations.stored.source import StoredActivations
 from fast_sae.annotation.origin import Origin, read_origin
 from fast_sae.artifacts import read_manifest
 from fast_sae.chat.splits import Split
-from fast_sae.comparison.experiments import git, known_experiments
+from fast_sae.comparison.experiments import known_experiments
+from fast_sae.comparison.matching import MOST
 from fast_sae.comparison.measures import FROM_TABLE, with_derived
 from fast_sae.comparison.plan import Run
-from fast_sae.comparison.stability import MOST, firing_latents, match_decoders
+from fast_sae.comparison.revision import Revision
+from fast_sae.comparison.stability import firing_latents, match_decoders
 from fast_sae.errors import UserError
 from fast_sae.progress import with_progress
 
@@ -54,23 +55,26 @@ def collect(runs: Sequence[Run], commit: str) -> list[Result]:
     known = known_experiments(commit)
     if lacking := [run.name for run in runs if run.name not in known]:
         raise UserError(f"{commit[:7]} has no experiment {lacking[0]}")
-    return [_read(run, known[run.name]) for run in with_progress(runs, "collect", "run")]
+    return [_read(run, Revision(run.name, known[run.name])) for run in with_progress(runs, "collect", "run")]
 
 
-def read_metrics(revision: str) -> dict[str, float]:
-    """Read all metrics files of a revision, flat: `evaluate.l0` is the key l0 of a section evaluate."""
-    files = [
-        name for name in git("ls-tree", "--name-only", revision, "metrics/").splitlines() if name.endswith(".json")
-    ]
-    sections = [section for name in files for section in json.loads(git("show", f"{revision}:{name}")).items()]
+def read_metrics(revision: Revision, without: Collection[str] = ()) -> dict[str, float]:
+    """Read all metrics files of a revision, flat: `evaluate.l0` is the key l0 of a section evaluate.
+
+    Args:
+        revision: Where.
+        without: Stages whose metrics are not read.
+    """
+    files = [path for path in revision.names("metrics") if path.endswith(".json")]
+    texts = [revision.text(path) or "{}" for path in files if PurePosixPath(path).stem not in without]
+    sections = [section for text in texts for section in json.loads(text).items()]
     return {f"{name}.{key}": float(value) for name, values in sections for key, value in values.items()}
 
 
-def read_varying(revision: str) -> dict[str, float]:
+def read_varying(revision: Revision) -> dict[str, float]:
     """Read the scores without constant rows from the table by kind of token; nothing where it has no such line."""
-    if not git("ls-tree", "--name-only", revision, _BY_KIND):
-        return {}
-    lines = {line["kind"]: line for line in csv.DictReader(git("show", f"{revision}:{_BY_KIND}").splitlines())}
+    table = revision.text(_BY_KIND) or ""
+    lines = {line["kind"]: line for line in csv.DictReader(table.splitlines())}
     cells = {name: lines.get(kind, {}).get(column) for (kind, column), name in FROM_TABLE.items()}
     return {name: float(cell) for name, cell in cells.items() if cell}
 
@@ -83,28 +87,34 @@ def seed_pairs(results: Sequence[Result]) -> Iterator[tuple[str, dict[str, float
             yield f"{a.run.seed} and {b.run.seed}", values
 
 
-def _read(run: Run, revision: str) -> Result:
-    files = DVCFileSystem(".", rev=revision)
-    with TemporaryDirectory() as folder:
-        sae = Path(folder) / "sae"
-        files.get("models/sae", str(sae), recursive=True)
-        origin = read_origin(sae)
-        rows = origin.sae.W_dec.detach().numpy()
-        alive = _alive(files, origin, Path(folder)) if len(rows) <= MOST else None
-    decoder = None if len(rows) > MOST else rows if alive is None else rows[alive]
-    metrics = with_derived(read_metrics(revision) | read_varying(revision))
-    return Result(run, metrics, origin.sae.settings.K, decoder, alive is not None)
+def alive_latents(revision: Revision, origin: Origin, folder: Path) -> Bool[np.ndarray, " M"] | None:
+    """Tell which latents of a revision's SAE fire on held-out tokens; None if no activations of those are stored.
 
+    Args:
+        revision: Where the activations are.
+        origin: The SAE.
+        folder: Where they are copied to.
 
-def _alive(files: DVCFileSystem, origin: Origin, folder: Path) -> Bool[np.ndarray, " M"] | None:
-    """Tell which latents fire on held-out tokens; None if no activations of those are stored."""
+    Raises:
+        UserError: if they are known but not at hand.
+    """
     sae = origin.sae
     for split in _SPLITS:
         path = f"data/activations/layer_{sae.settings.layer}/{split}"
-        if files.exists(path):
-            files.get(path, str(folder / path), recursive=True)
-            made = read_manifest(folder / path, EXTRACT).settings  # in one experiment, they are the SAE's
+        if revision.holds(path):
+            place = revision.fetch(path, folder / path)
+            made = read_manifest(place, EXTRACT).settings  # of one revision, they are the SAE's
             held = open_folder(folder / "data/activations", sae.settings.layer, split, made)
             if held.facts.stored:
                 return firing_latents(sae, StoredActivations(held), origin.kinds)
     return None
+
+
+def _read(run: Run, revision: Revision) -> Result:
+    with TemporaryDirectory() as folder:
+        origin = read_origin(revision.fetch("models/sae", Path(folder) / "sae"))
+        rows = origin.sae.W_dec.detach().numpy()
+        alive = alive_latents(revision, origin, Path(folder)) if len(rows) <= MOST else None
+    decoder = None if len(rows) > MOST else rows if alive is None else rows[alive]
+    metrics = with_derived(read_metrics(revision) | read_varying(revision))
+    return Result(run, metrics, origin.sae.settings.K, decoder, alive is not None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fast_sae.comparison.stability import SHARED
+from fast_sae.comparison.matching import SHARED
 
 L0 = "evaluate.l0"
 ROWS = "evaluate.rows"

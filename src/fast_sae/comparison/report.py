@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fast_sae.comparison.collect import Result
 from fast_sae.comparison.control import told_by_control
 from fast_sae.comparison.intervals import LEVEL, t_interval
+from fast_sae.comparison.matching import SHARED
 from fast_sae.comparison.measures import HEADLINE, MEASURES, ROWS, WITHOUT
 from fast_sae.comparison.plan import Plan
-from fast_sae.comparison.stability import SHARED
 from fast_sae.comparison.verdict import ELASTICITY, TOLERANCE, Cell, Comparison, Verdict
 
 _WON = (Verdict.FIRST, Verdict.SECOND)

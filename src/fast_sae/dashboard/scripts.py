@@ -5,7 +5,6 @@ from pathlib import Path
 _ASSETS = Path(__file__).parent / "assets"
 STYLES = tuple(_ASSETS / name for name in ("dashboard.css", "latent.css"))
 SCRIPTS = tuple(
-    _ASSETS / f"{name}.js"
-    for name in ("data", "example", "map", "overview", "latent", "search", "model", "routes", "main")
+    _ASSETS / f"{name}.js" for name in ("data", "map", "overview", "latent", "search", "model", "routes", "main")
 )
 """The last one, main.js, builds the page; the others only define."""

@@ -23,8 +23,8 @@ CHUNKS = "chunks"
 """Folder of the chunks beside `INDEX`."""
 
 _ASSETS = Path(__file__).parent / "assets"
-BASE_STYLES = (_ASSETS / "base.css",)
-BASE_SCRIPTS = tuple(_ASSETS / name for name in ("dom.js", "charts.js", "table.js", "theme.js"))
+BASE_STYLES = tuple(_ASSETS / name for name in ("base.css", "tokens.css"))
+BASE_SCRIPTS = tuple(_ASSETS / name for name in ("dom.js", "charts.js", "table.js", "theme.js", "tokens.js"))
 
 _ESCAPED = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 """No `</script>` or `<!--` survives this, and the JSON stays the same; line separators end a line in old scripts."""

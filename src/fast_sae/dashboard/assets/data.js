@@ -5,7 +5,7 @@ const OVERVIEW = readBlock("overview");
 const LATENTS = OVERVIEW.latents;
 const ROWS = LATENTS.latent.map((_, row) => row);
 const ROW_OF = new Map(LATENTS.latent.map((latent, row) => [latent, row]));
-const CONTENT = OVERVIEW.kinds.indexOf("content");
+const KINDS = OVERVIEW.kinds;
 const NAMED = {
   explained: "explained", no_pattern: "no pattern found", refused: "the model refused", invalid: "answer not readable",
   failed: "no answer", hypothesis: "from a hypothesis",
@@ -24,9 +24,23 @@ function latentName(latent) {
   return row === undefined ? null : LATENTS.name[row] || null;
 }
 
-function nameOr(latent, otherwise = "no name") {
+function known(column) { // whether any latent has a value there
+  return LATENTS[column].some((one) => one !== null);
+}
+
+// What a latent without a name is known by, as text: the class that it tells best, or its top token.
+function knownFor(row) {
+  const best = labelName(LATENTS.label[row]);
+  if (best !== null) return `best class ${best}`;
+  const token = LATENTS.token[row];
+  return token === null ? "no name" : `top token “${token}”`;
+}
+
+function nameOr(latent) {
   const name = latentName(latent);
-  return name === null ? el("span", {class: "muted"}, otherwise) : words(name);
+  if (name !== null) return words(name);
+  const row = ROW_OF.get(latent);
+  return el("span", {class: "muted"}, row === undefined ? "no name" : words(knownFor(row)));
 }
 
 function latentLink(latent) {
@@ -77,10 +91,4 @@ function chunkOf(latent) {
 function windowOf(chunk, number) {
   const [example, first, label, tokens, kinds] = chunk.texts[number];
   return {example, first, label: labelName(label), tokens: tokens.map((token) => chunk.tokens[token]), kinds};
-}
-
-function pairs(flat) { // [position, activation, position, activation, ...] as a map
-  const found = new Map();
-  for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
-  return found;
 }

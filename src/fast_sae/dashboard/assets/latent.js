@@ -37,24 +37,27 @@ function latentNavigation(latent, [before, after]) {
 }
 
 function latentHead(latent, row) {
-  const name = row === undefined ? null : LATENTS.name[row];
-  const named = row === undefined ? null : LATENTS.named[row];
+  const name = latentName(latent);
   return el("header", {class: "latent-head"},
-    el("h1", {tabindex: -1}, el("span", {class: "number"}, `Latent ${latent}`), " ",
-      name ? words(name) : row !== undefined && el("span", {class: "muted"}, NAMED[named] || "no name")),
-    row !== undefined && el("p", {class: "chips"}, latentChips(row).map((chip) => [el("span", {class: "chip"}, chip), " "])));
+    el("h1", {tabindex: -1}, name ? [el("span", {class: "number"}, `Latent ${latent}`), " ", words(name)] : `Latent ${latent}`),
+    row !== undefined && [latentSubtitle(row),
+      el("p", {class: "chips"}, latentChips(row).map((chip) => [el("span", {class: "chip"}, chip), " "]))]);
+}
+
+function latentSubtitle(row) {
+  const auroc = LATENTS.auroc[row];
+  const measured = labelName(LATENTS.label[row]) !== null && auroc !== null;
+  return el("p", {class: "subtitle muted"}, words(knownFor(row)), measured && `, AUROC ${fmt(auroc, 3)}`);
 }
 
 function latentChips(row) {
-  const known = (value, text) => value !== null && value !== undefined && text;
-  const best = labelName(LATENTS.label[row]);
+  const told = (value, text) => value !== null && value !== undefined && text;
   return [
-    known(LATENTS.named[row], `name: ${NAMED[LATENTS.named[row]] || LATENTS.named[row]}`),
-    known(LATENTS.rating[row], `rated ${LATENTS.rating[row]} of 5`),
-    known(LATENTS.score[row], `detection ${fmt(LATENTS.score[row], 3)}`),
-    known(LATENTS.fuzzing[row], `fuzzing ${fmt(LATENTS.fuzzing[row], 3)}`),
+    told(LATENTS.named[row], `name: ${NAMED[LATENTS.named[row]] || LATENTS.named[row]}`),
+    told(LATENTS.rating[row], `rated ${LATENTS.rating[row]} of 5`),
+    told(LATENTS.score[row], `detection ${fmt(LATENTS.score[row], 3)}`),
+    told(LATENTS.fuzzing[row], `fuzzing ${fmt(LATENTS.fuzzing[row], 3)}`),
     `density ${fmt(LATENTS.density[row], 3)}`,
-    best !== null && [words(best), known(LATENTS.auroc[row], ` AUROC ${fmt(LATENTS.auroc[row], 3)}`)],
   ].filter(Boolean);
 }
 
@@ -66,8 +69,9 @@ function drawLatent(view, rest, latent, row, chunk) {
     return;
   }
   const max = LATENTS.max[row] || 1;
-  fill(rest, el("div", {class: "latent-main"}, examplesSection(chunk, about, max), steeringSection(about.steering)),
-    el("div", {class: "latent-side"}, histogramOf(about), nameSection(about), firingSection(about),
+  fill(rest, el("div", {class: "latent-side latent-key"}, histogramOf(about), firingSection(about)),
+    el("div", {class: "latent-main"}, examplesSection(chunk, about, max), steeringSection(about.steering)),
+    el("div", {class: "latent-side"}, nameSection(about),
       tokenList("Tokens by lift", ["Token", "Fired", "Of", "Lift"], about.tokens,
         "On which tokens it fires more than on others"),
       el("div", {class: "pair"},
@@ -86,8 +90,8 @@ function examplesSection(chunk, about, max) {
   const deciles = [...new Set(about.sampled.map(([, decile]) => decile))];
   return el("section", {"aria-label": "Examples"},
     el("h2", {}, "Top examples"),
-    el("p", {class: "muted small"}, "Darker is stronger, as a share of its largest activation; underlined tokens fire. " +
-      "Click a text for the whole; arrow keys go from token to token."),
+    el("p", {class: "muted small"}, "The more colour, the stronger, as a share of its largest activation; underlined " +
+      "tokens fire. Click a text for the whole; arrow keys go from token to token."),
     el("ul", {class: "examples"}, about.top.map(([number, flat]) => item(number, flat))),
     about.top.length === 0 && el("p", {class: "muted"}, `It fires nowhere in ${OVERVIEW.split}.`),
     deciles.length > 0 && el("h2", {}, "Examples drawn at random where it fires"),
@@ -113,7 +117,7 @@ function histogramOf(about) {
 }
 
 function side(title, ...children) {
-  return el("section", {class: "card", "aria-label": title}, el("h3", {}, title), children);
+  return el("section", {class: "card", "aria-label": title}, el("h2", {}, title), children);
 }
 
 function facts(entries) {
@@ -126,15 +130,15 @@ function nameSection({name}) {
   const scores = Object.entries(name.scores || {}).filter(([, value]) => value !== null);
   return side("The name", facts([
     ["Status", NAMED[name.status] || visible(String(name.status))],
-    name.reason ? ["Reason", words(name.reason)] : null,
     name.rating !== null && name.rating !== undefined ? ["Rating", `${fmt(name.rating)} of 5`] : null,
-    name.rating_reason ? ["Why", words(name.rating_reason)] : null,
     ...scores.map(([key, value]) => [SCORES[key] || visible(key), fmt(value, 3)]),
-  ]));
+  ]), [name.reason, name.rating_reason].filter(Boolean)
+    .map((reason) => el("p", {class: "reason small"}, words(reason))));
 }
 
 function firingSection(about) {
-  const kinds = about.kinds.map((share, kind) => [kindName(kind).replaceAll("_", " "), share]).filter(([, share]) => share);
+  const kinds = about.kinds.map((share, kind) => [kindName(kind).replaceAll("_", " "), share])
+    .filter(([, share]) => share);
   return side("Where it fires", smallTable("Shares in which it fires", ["Split", "Tokens", "Windows", "Examples"],
     Object.entries(about.rates).map(([split, rates]) => [split, ...rates.map((rate) => fmt(rate, 3))])),
   smallTable("Activation where it fires", QUANTILES, [about.quantiles.map((value) => fmt(value, 3))], true),
@@ -143,7 +147,8 @@ function firingSection(about) {
 
 function smallTable(title, head, rows, allNumeric = false) {
   const numeric = (i) => (allNumeric || i > 0 ? "numeric" : null);
-  return el("div", {class: "scroll"}, el("table", {class: "small plain"}, el("caption", {class: "visually-hidden"}, title),
+  return el("div", {class: "scroll"}, el("table", {class: "small plain"},
+    el("caption", {class: "visually-hidden"}, title),
     el("thead", {}, el("tr", {}, head.map((name, i) => el("th", {scope: "col", class: numeric(i)}, name)))),
     el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, i) => el("td", {class: numeric(i)}, cell)))))));
 }
@@ -151,19 +156,21 @@ function smallTable(title, head, rows, allNumeric = false) {
 function tokenList(title, head, rows, hint) {
   if (!rows || !rows.length) return null;
   return side(title, hint && el("p", {class: "muted small"}, hint),
-    smallTable(title, head, rows.map(([text, ...values]) => [tokenCell(text), ...values.map((value) => fmt(value, 3))])));
+    smallTable(title, head, rows.map(([text, ...values]) =>
+      [tokenCell(text), ...values.map((value) => fmt(value, 3))])));
 }
 
 function labelSection(labels) {
   if (!labels.length) return null;
-  return side("Classes it tells apart", smallTable("AUROC of the latent for each class", ["Class", "Validation", "Test"],
+  return side("Classes it tells apart, by AUROC", smallTable("AUROC by class", ["Class", "Validation", "Test"],
     labels.map(([label, validation, test]) => [words(labelName(label) || "–"), fmt(validation, 3), fmt(test, 3)])));
 }
 
 function hypothesesSection(hypotheses) {
   if (!hypotheses.length) return null;
-  return side("Hypotheses", el("ul", {class: "plain-list small"}, hypotheses.map(([target, text, confirmed, auroc, p]) =>
-    el("li", {}, words(String(target)), ": ", words(String(text)), " ",
+  return side("Hypotheses", el("ul", {class: "plain-list small"}, 
+    hypotheses.map(([target, text, confirmed, auroc, p]) => el("li", {},
+      words(String(target)), ": ", words(String(text)), " ",
       el("span", {class: confirmed ? "good" : "muted"}, confirmed ? "✓ confirmed" : "not confirmed"),
       el("span", {class: "muted"}, `, AUROC ${fmt(auroc, 3)}, corrected p ${fmt(p, 3)}`)))));
 }
@@ -182,8 +189,11 @@ function steeringSection(steering) {
       : `Texts recognised as “${visible(String(steering.label))}”`, x: "dose α", y: "share", zero: true,
     series: [{name: "share", points: steering.doses}]}),
     prompts.map((prompt) => el("div", {class: "card steered"}, el("h3", {}, "Prompt: ", words(prompt)),
-      el("dl", {class: "facts small"}, steering.samples.filter((one) => one[0] === prompt).map(([, alpha, text, label]) => [
-        el("dt", {}, alpha === 0 ? "unsteered" : `α = ${fmt(alpha)}`),
-        el("dd", {}, el("p", {class: "written", dir: "auto"}, shown(text)),
-          label !== null && el("span", {class: "chip"}, words(String(label))))])))));
+      el("dl", {class: "facts small"}, steering.samples.filter((one) => one[0] === prompt).map(steeredText)))));
+}
+
+function steeredText([, alpha, text, label]) {
+  return [el("dt", {}, alpha === 0 ? "unsteered" : `α = ${fmt(alpha)}`),
+    el("dd", {}, el("p", {class: "written", dir: "auto"}, shown(text)),
+      label !== null && el("span", {class: "chip"}, words(String(label))))];
 }

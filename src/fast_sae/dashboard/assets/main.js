@@ -1,11 +1,11 @@
 // Puts the page together: its header, the views, the keys.
 
-const searchBox = el("input", {type: "search", class: "search-box", "aria-label": "Search names, classes, tokens and texts",
-  placeholder: "Search names and texts", autocomplete: "off", spellcheck: "false",
+const searchBox = el("input", {type: "search", class: "search-box", placeholder: "Search names and texts",
+  "aria-label": "Search names, classes, tokens and texts", autocomplete: "off", spellcheck: "false",
   oninput: () => goToSearch(searchBox.value.trim(), render)});
 const page = {view: null, latent: null, order: ROWS, scroll: 0, overview: null, search: null};
 const {main} = frame(el("a", {href: "#overview"}, visible(`${OVERVIEW.run.model} · layer ${OVERVIEW.run.layer}`)),
-  searchBox, themeToggle(), shortcuts([
+  el("div", {role: "search", class: "search-place"}, searchBox), themeToggle(), shortcuts([
     {keys: ["/"], says: "search", does: (event) => { event.preventDefault(); searchBox.focus(); searchBox.select(); }},
     {keys: ["j"], says: "next latent, in the table's order", does: () => step(1)},
     {keys: ["k"], says: "previous latent", does: () => step(-1)},
@@ -26,7 +26,7 @@ function neighboursInOrder(latent) {
 }
 
 function step(way) {
-  const [before, after] = page.view === "latent" ? neighboursInOrder(page.latent) : [null, LATENTS.latent[page.order[0]]];
+  const [before, after] = neighboursInOrder(page.view === "latent" ? page.latent : null);
   const to = way > 0 ? after : before;
   if (to !== null && to !== undefined) location.hash = `#latent-${to}`;
 }
@@ -75,7 +75,7 @@ function render() {
   const moved = page.view !== route.view || page.latent !== route.latent;
   hideTip();
   fill(main, viewOf(route),
-    route.view === "overview" && !route.known && el("p", {role: "status"}, `There is no part ${visible(route.hash)} of this page.`));
+    route.unknown && el("p", {role: "status"}, `There is no part ${visible(route.unknown)} of this page.`));
   Object.assign(page, {view: route.view, latent: route.latent});
   document.title = titleOf(route);
   if (route.view !== "search") searchBox.value = "";

@@ -42,12 +42,13 @@ function latentMap() {
   const canvas = el("canvas", {class: "map", role: "img",
     "aria-label": "Map of the latents by their decoder directions; the table below lists the same latents."});
   const legend = el("div", {class: "map-legend"});
-  const state = {colour: LATENTS.auroc.some((one) => one !== null) ? "auroc" : "density", lit: null, side: 0, hover: null};
+  const state = {colour: known("auroc") ? "auroc" : "density", lit: null, side: 0, hover: null};
   const buckets = bucketsOf();
   const choice = el("select", {"aria-label": "Colour of the map's points", onchange: () => {
     state.colour = choice.value;
     draw();
-  }}, Object.entries(MAP_COLOURS).map(([key, {title}]) => el("option", {value: key, selected: key === state.colour}, title)));
+  }}, Object.entries(MAP_COLOURS).filter(([key]) => known(key))
+    .map(([key, {title}]) => el("option", {value: key, selected: key === state.colour}, title)));
 
   function draw() {
     state.side = canvas.clientWidth;
@@ -85,7 +86,7 @@ function latentMap() {
 function mapTip(row, colour) {
   const name = LATENTS.name[row];
   const value = colour === "density" ? LATENTS.density[row] : MAP_COLOURS[colour].value(row);
-  return `${LATENTS.latent[row]} · ${name ? visible(name) : "no name"}\n${colour} ${fmt(value)}`;
+  return `${LATENTS.latent[row]} · ${visible(name || knownFor(row))}\n${colour} ${fmt(value)}`;
 }
 
 function rangeOf({value}) {

@@ -41,8 +41,7 @@ async function annotate(text, button, status, result) {
 
 function showAnswer(result, {tokens, kinds, latents}) {
   const one = {first: 0, tokens, kinds};
-  const text = el("p", {class: "tokens whole", dir: "auto", tabindex: 0, role: "group", "aria-label": "The text's tokens"});
-  text.addEventListener("keydown", (event) => walkTokens(event, text));
+  const text = tokenGroup("tokens whole", "The text's tokens");
   const draw = (active, max) => fill(text, tokensOf(one, active, max, 0, tokens.length, true));
   const buttons = latents.slice(0, FIRST_LATENTS).map(([latent, flat, most]) => {
     const choose = () => {

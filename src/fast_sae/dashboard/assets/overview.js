@@ -2,13 +2,17 @@
 
 const METRICS = { // the headline ones first, in this order: title and what it says
   "evaluate.normalized_mse": ["FVU", "Squared error over the variance of the activations; 0 is perfect"],
-  "evaluate.normalized_mse_varying": ["FVU without constant rows", "Without rows whose whole prefix is the same in all examples"],
+  "evaluate.normalized_mse_varying": ["FVU without constant rows",
+    "Without rows whose whole prefix is the same in all examples"],
   "evaluate.l0": ["L0", "Latents active on a token, on average"],
   "evaluate.dead_latent_fraction": ["Dead latents", "Share that never fires on the held-out split"],
-  "evaluate.label_auroc": ["AUROC of labels", "Mean over labels of the best latent's, chosen on validation, measured on test"],
+  "evaluate.label_auroc": ["AUROC of labels",
+    "Mean over labels of the best latent's, chosen on validation, measured on test"],
   "in_model.ce_recovered": ["Cross-entropy recovered", "With the SAE spliced into the model; 1 is lossless"],
-  "interpret.balanced_accuracy": ["Detection of names", "Balanced accuracy with which a judge finds the texts by the name; 0.5 is chance"],
-  "interpret.fuzzing_balanced_accuracy": ["Fuzzing of names", "Balanced accuracy with which a judge tells right marks from wrong ones; 0.5 is chance"],
+  "interpret.balanced_accuracy": ["Detection of names",
+    "Balanced accuracy with which a judge finds the texts by the name; 0.5 is chance"],
+  "interpret.fuzzing_balanced_accuracy": ["Fuzzing of names",
+    "Balanced accuracy with which a judge tells right marks from wrong ones; 0.5 is chance"],
   "interpret.rated_4_share": ["Names rated 4 or 5", "Share of the named latents"],
   "hypotheses.confirmed": ["Hypotheses confirmed", "On test, corrected for many tests"],
   "hypotheses.latents_auroc": ["AUROC of chosen latents", "With which they tell the targets apart"],
@@ -27,7 +31,8 @@ function overviewView(table, map) {
   view.append(rest);
   const draw = () => fill(rest, modelPanel(), metricsSection(), curvesSection(),
     el("section", {"aria-label": "Latents"}, el("h2", {}, "Latents"),
-      el("div", {class: "map-row"}, map.element, densityChart()),
+      el("div", {class: "map-row"}, map.element,
+        el("div", {class: "beside-map"}, densityChart(), known("auroc") && classChart())),
       el("p", {class: "muted small"}, "Filter by words, or by numbers: ",
         el("code", {}, "density<0.01 auroc>0.8"), ". Points outside the filter fade on the map."),
       table.element));
@@ -80,42 +85,53 @@ function metricTable(section, metrics) {
     el("caption", {class: "visually-hidden"}, `Metrics: ${title}`),
     el("thead", {}, el("tr", {}, ["Metric", "Value", "95 % interval"].map((name, i) =>
       el("th", {scope: "col", class: i ? "numeric" : null}, name)))),
-    el("tbody", {}, metrics.map(([, name, value, low, high]) => el("tr", {}, el("td", {}, el("code", {}, visible(name))),
+    el("tbody", {}, metrics.map(([, name, value, low, high]) => el("tr", {},
+      el("td", {}, el("code", {}, words(name))),
       el("td", {class: "numeric"}, fmt(value)),
       el("td", {class: "numeric"}, low === null || high === null ? "" : `${fmt(low)} to ${fmt(high)}`))))));
 }
 
 function curvesSection() {
-  const curve = (name) => OVERVIEW.curves[name] || [];
-  const chart = (title, y, names, zero) => names.some((name) => curve(name).length) && lineChart({title, x: "step", y, zero,
-    series: names.filter((name) => curve(name).length).map((name) => ({name: name.replaceAll("_", " "), points: curve(name)}))});
-  const charts = [chart("Loss", "loss", ["loss", "validation_loss"], true), chart("L0", "latents per token", ["l0"], true),
-    chart("Dead latents", "share", ["dead_fraction"], true)].filter(Boolean);
+  const chart = (title, y, ...names) => {
+    const series = names.map((name) => ({name: name.replaceAll("_", " "), points: OVERVIEW.curves[name] || []}))
+      .filter(({points}) => points.length);
+    return series.length > 0 && lineChart({title, x: "step", y, zero: true, series});
+  };
+  const charts = [chart("Loss", "loss", "loss", "validation_loss"), chart("L0", "latents per token", "l0"),
+    chart("Dead latents", "share", "dead_fraction")].filter(Boolean);
   return charts.length ? el("section", {"aria-label": "Training"}, el("h2", {}, "Training"),
     el("div", {class: "charts"}, charts)) : null;
 }
 
 function densityChart() {
-  return barChart({title: "Density of the latents", x: "log10 of the share of tokens on which a latent fires", y: "latents",
+  return barChart({title: "Density of the latents", x: "log10 of the share of tokens it fires on", y: "latents",
     bars: OVERVIEW.density.map(([edge, latents]) => ({label: edge, value: latents,
       tip: `from ${visible(edge)}: ${fmt(latents)} latents`}))});
+}
+
+function classChart() {
+  const bins = Array.from({length: 20}, () => 0);
+  for (const auroc of LATENTS.auroc) if (auroc !== null) bins[Math.min(19, Math.floor(auroc * 20))] += 1;
+  return barChart({title: "AUROC of each latent for its best class", x: "AUROC on test, 0.5 is chance", y: "latents",
+    bars: bins.map((latents, i) => ({label: fmt(i / 20, 2), value: latents,
+      tip: `${fmt(i / 20, 2)} to ${fmt((i + 1) / 20, 2)}: ${fmt(latents)} latents`}))});
 }
 
 function latentsTable(options = {}) {
   const column = (key, title, hint, numeric = true) => ({key, title, hint, numeric, value: (row) => LATENTS[key][row]});
   return dataTable({
     caption: "Latents", rows: ROWS, href: (row) => `#latent-${LATENTS.latent[row]}`,
-    sort: LATENTS.score.some((one) => one !== null) ? {key: "score", descending: true} : {key: "latent", descending: false},
+    sort: {key: LATENTS.auroc.some((one) => one !== null) ? "auroc" : "density", descending: true},
     columns: [
       column("latent", "Latent", "Number of the latent", false),
-      {key: "name", title: "Name", value: (row) => LATENTS.name[row], cell: nameCell},
-      column("score", "Score", "Balanced accuracy of detection by the name; 0.5 is chance"),
-      column("rating", "Rating", "1 to 5, by the judge"),
-      column("density", "Density", "Share of test tokens on which it fires"),
-      {key: "class", title: "Best class", value: (row) => labelName(LATENTS.label[row])},
+      {key: "class", title: "Best class", value: (row) => labelName(LATENTS.label[row]), cell: classCell},
       column("auroc", "AUROC", "With which it tells its best class apart, on test"),
       {key: "token", title: "Top token", hint: "The token with the highest lift", value: (row) => LATENTS.token[row],
         cell: (row) => LATENTS.token[row] === null ? "–" : tokenCell(LATENTS.token[row])},
+      column("density", "Density", "Share of test tokens on which it fires"),
+      {key: "name", title: "Name", value: (row) => LATENTS.name[row], cell: nameCell},
+      column("score", "Score", "Balanced accuracy of detection by the name; 0.5 is chance"),
+      column("rating", "Rating", "1 to 5, by the judge"),
     ],
     ...options,
   });
@@ -123,10 +139,17 @@ function latentsTable(options = {}) {
 
 function nameCell(row) {
   const [name, named] = [LATENTS.name[row], LATENTS.named[row]];
-  if (name) return [words(name), named === "hypothesis" && el("span", {class: "muted small"}, " · hypothesis")];
-  return el("span", {class: "muted"}, NAMED[named] || "no name");
+  if (!name) return el("span", {class: "muted"}, NAMED[named] || "–");
+  return el("div", {class: "name-cell"}, el("span", {class: "clamp"}, words(name)),
+    named === "hypothesis" && el("span", {class: "muted small"}, " · hypothesis"));
+}
+
+function classCell(row) {
+  const best = labelName(LATENTS.label[row]);
+  return best === null ? "–" : el("div", {class: "class-cell"}, words(best));
 }
 
 function tokenCell(text) {
-  return el("span", {class: "tok-text"}, text === "" ? "⟨empty⟩" : shown(text.length > 24 ? `${text.slice(0, 24)}…` : text));
+  const cut = text.length > 24 ? `${text.slice(0, 24)}…` : text;
+  return el("span", {class: "tok-text"}, text === "" ? "⟨empty⟩" : shown(cut));
 }

@@ -4,7 +4,7 @@ function parseRoute(hash) {
   const latent = /^#latent-(\d{1,9})$/.exec(hash);
   if (latent) return {view: "latent", latent: Number(latent[1])};
   if (hash.startsWith("#search-")) return {view: "search", words: decoded(hash.slice("#search-".length))};
-  return {view: "overview", known: hash === "" || hash === "#" || hash === "#overview", hash};
+  return {view: "overview", unknown: ["", "#", "#overview"].includes(hash) ? null : hash};
 }
 
 function decoded(text) {

@@ -3,7 +3,7 @@
 const FOUND_SHOWN = 50; // texts, and latents by token, that one portion shows
 const FOUND_KEPT = 1000;
 const LATENTS_PER_TEXT = 8;
-const SHOWERS = new WeakMap(); // chunk -> for each of its texts: [[latent, largest activation, flat pairs], ...]
+const SHOWERS = new WeakMap(); // chunk -> for each of its texts: [[latent, largest activation], ...]
 
 function searchPattern(text) {
   return new RegExp(text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), "giu");
@@ -14,8 +14,8 @@ function showersOf(chunk) {
     const showers = chunk.texts.map(() => new Map());
     for (const [latent, about] of Object.entries(chunk.latents)) {
       for (const one of [...about.top, ...about.sampled]) {
-        const flat = one[one.length - 1];
-        showers[one[0]].set(latent, [Number(latent), flat.reduce((most, value, i) => (i % 2 ? Math.max(most, value) : most), 0), flat]);
+        const active = pairs(one[one.length - 1]);
+        showers[one[0]].set(latent, [Number(latent), active.get(strongest(active)) || 0]);
       }
     }
     SHOWERS.set(chunk, showers.map((found) => [...found.values()].sort((a, b) => b[1] - a[1])));
@@ -45,8 +45,8 @@ function searchChunk(chunk, pattern, found) {
     const marks = marksIn(one.tokens, pattern);
     if (!marks) return;
     const key = `${one.example} ${one.first}`;
-    const known = found.texts.get(key);
-    if (known) known.showers.push(...showersOf(chunk)[number]);
+    const before = found.texts.get(key);
+    if (before) before.showers.push(...showersOf(chunk)[number]);
     else found.texts.set(key, {one, marks, showers: [...showersOf(chunk)[number]]});
   });
   for (const [latent, about] of Object.entries(chunk.latents)) {

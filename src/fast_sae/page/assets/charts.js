@@ -80,7 +80,8 @@ function barChart({title, x, y, bars}) {
     width: Math.max(0.5, step - Math.min(2, step * 0.2)), height: Math.abs(at(0) - at(bar.value))}))),
   xAxis(labels, x));
   const peak = bars.length ? bars.reduce((a, b) => (b.value > a.value ? b : a)) : null;
-  const alternative = peak ? `${bars.length} bars, the highest at ${visible(peak.label)}: ${fmt(peak.value)}.` : "Empty.";
+  const alternative = peak
+    ? `${bars.length} bars, the highest at ${visible(peak.label)}: ${fmt(peak.value)}.` : "Empty.";
   return figure(title, alternative, drawing, null, [x, y], bars.map((bar) => [visible(bar.label), fmt(bar.value)]));
 }
 
@@ -96,7 +97,8 @@ function linePath(points, across, up) {
 
 function whiskers(points, across, up) {
   return points.filter((point) => point.length > 2 && point[2] !== null && point[3] !== null)
-    .map(([x, , low, high]) => svg("line", {class: "whisker", x1: across(x), x2: across(x), y1: up(low), y2: up(high)}));
+    .map(([x, , low, high]) =>
+      svg("line", {class: "whisker", x1: across(x), x2: across(x), y1: up(low), y2: up(high)}));
 }
 
 function readingsAt(series, x) {
@@ -132,10 +134,10 @@ function lineChart({title, x, y, series, zero = false}) {
   const span = extent(steps, false);
   const across = scale(span, left + 6, width - right - 6);
   const up = scale(range, height - bottom, top);
-  const drawing = canvasOf(yAxis(up, ticks(...range), y), series.map(({points}, i) => svg("g", {class: `series s${i % 4}`},
-    svg("path", {d: linePath(points, across, up)}), whiskers(points, across, up),
-    points.length <= 24 && points.filter((point) => point[1] !== null)
-      .map((point) => svg("circle", {cx: across(point[0]), cy: up(point[1]), r: 2.6})))),
+  const drawing = canvasOf(yAxis(up, ticks(...range), y), series.map(({points}, i) =>
+    svg("g", {class: `series s${i % 4}`}, svg("path", {d: linePath(points, across, up)}), whiskers(points, across, up),
+      points.length <= 24 && points.filter((point) => point[1] !== null)
+        .map((point) => svg("circle", {cx: across(point[0]), cy: up(point[1]), r: 2.6})))),
   xAxis(ticks(...span).map((mark) => [across(mark), fmt(mark, 3)]), x));
   if (steps.length) followPointer(drawing, series, steps, across);
   const legend = series.length > 1 && el("ul", {class: "legend"}, series.map(({name}, i) =>

@@ -7,7 +7,7 @@
 //               numeric: right-aligned, first click sorts descending; hint: tooltip of the header
 //     rows      a list of anything
 //     sort      {key, descending} at first; filter  label of the filter box, or null for none
-//     href      (row) -> link that a click anywhere in the row opens; the first cell is the link itself
+//     href      (row) -> link, which the first cell holds; one to "#..." opens by a click anywhere in the row
 //     rowClass  (row) -> class or null; empty  sentence where no row is left; onorder  () called after each change
 //   table.element; table.order() rows as they stand; table.filter(words); table.sort(key, descending);
 //   table.keep(row -> bool or null) a further condition; table.box the filter's <input> or null
@@ -22,7 +22,8 @@ function dataTable(options) {
   const body = el("tbody", {});
   const count = el("p", {class: "table-count muted", role: "status"});
   const more = el("button", {type: "button", class: "more", onclick: () => grow()}, "Show more rows");
-  const headers = columns.map((column) => headerCell(column, state, (descending) => table.sort(column.key, descending)));
+  const headers = columns.map((column) =>
+    headerCell(column, state, (descending) => table.sort(column.key, descending)));
   const box = filter && el("input", {type: "search", "aria-label": filter, placeholder: filter, class: "table-filter",
     autocomplete: "off", spellcheck: "false", oninput: () => table.filter(box.value)});
 
@@ -72,13 +73,14 @@ function headerCell(column, state, sort) {
 
 function rowOf(row, {columns, href, rowClass}) {
   const link = href && href(row);
+  const here = link && link.startsWith("#");
   const cells = columns.map((column, i) => {
     const value = column.cell ? column.cell(row) : shownValue(column.value(row));
     return el("td", {class: column.numeric ? "numeric" : null}, link && i === 0 ? el("a", {href: link}, value) : value);
   });
   const open = (event) => event.target.closest("a, button") || getSelection().toString() || (location.hash = link);
-  return el("tr", {class: [link && link.startsWith("#") ? "opens" : "", (rowClass && rowClass(row)) || ""].join(" ").trim() || null,
-    onclick: link && link.startsWith("#") ? open : null}, cells);
+  const classes = [here && "opens", rowClass && rowClass(row)].filter(Boolean).join(" ");
+  return el("tr", {class: classes || null, onclick: here ? open : null}, cells);
 }
 
 function shownValue(value) {

@@ -65,7 +65,8 @@ function shortcuts(list) {
     const found = list.find(({keys}) => keys.includes(event.key));
     if (found) found.does(event);
   });
-  return el("button", {type: "button", class: "quiet", "aria-label": "Keyboard help", onclick: () => help.showModal()}, "?");
+  return el("button", {type: "button", class: "quiet", "aria-label": "Keyboard help",
+    onclick: () => help.showModal()}, "?");
 }
 
 function helpDialog(list) {

@@ -1,4 +1,9 @@
 // A window of text with its tokens shaded by what a latent does: a snippet, and the whole on click, Enter or Space.
+//
+//   exampleItem(one, active, max, {marks, centre, lead, foot})   a list item; see there
+//   pairs(flat)             [position, activation, position, activation, ...] as a map
+//   tokenGroup(...), tokensOf(...), walkTokens(...)               its parts
+//   A page whose texts these are defines KINDS, the names of the token kinds by their number.
 
 const BEFORE = 14; // tokens of a snippet around the strongest one
 const AFTER = 10;
@@ -6,18 +11,19 @@ const LONGEST = 60; // characters of a token in a snippet
 let exampleNumber = 0;
 
 function kindName(digit) {
-  return OVERVIEW.kinds[Number(digit)] || `kind ${digit}`;
+  return KINDS[Number(digit)] || `kind ${digit}`;
 }
 
 function tokenTip(text, activation, place, kind) {
   const value = activation ? `activation ${fmt(activation)}` : "not active";
-  return `${visible(text.slice(0, 80)) || "empty token"}\n${value} · position ${place} · ${kind.replaceAll("_", " ")}`;
+  const named = visible(text.slice(0, 80)) || "empty token";
+  return `${named}\n${value} · position ${place} · ${kind.replaceAll("_", " ")}`;
 }
 
 // One token: `whole` shows all of a long one; `marks` are [start, end] of found text within it.
 function tokenSpan(text, kind, {activation = 0, max, place, whole = true, marks = []}) {
   const cut = !whole && text.length > LONGEST ? `${text.slice(0, LONGEST - 15)}…${text.slice(-12)}` : text;
-  const classes = ["tok", activation > 0 && "fires", Number(kind) !== CONTENT && "special"].filter(Boolean).join(" ");
+  const classes = ["tok", activation > 0 && "fires", KINDS[Number(kind)] !== "content" && "special"].filter(Boolean).join(" ");
   const strength = activation > 0 ? Math.min(1, Math.max(0.14, activation / max)) : null;
   return el("span", {class: classes, "data-tip": tokenTip(text, activation, place, kindName(kind)),
     vars: strength === null ? {} : {"--a": `${(strength * 100).toFixed(1)}%`}},
@@ -56,7 +62,7 @@ function tokensOf(one, active, max, from, to, whole, marks = new Map()) {
 function exampleItem(one, active, max, {marks, centre = strongest(active), lead, foot} = {}) {
   const [from, to] = [Math.max(0, centre - BEFORE), Math.min(one.tokens.length, centre + AFTER + 1)];
   const id = `example-${exampleNumber++}`;
-  const text = el("p", {class: "tokens", id, dir: "auto", tabindex: 0, role: "group", "aria-label": "Text of the example"});
+  const text = tokenGroup("tokens", "Text of the example", {id});
   const button = el("button", {type: "button", class: "unfold", "aria-expanded": "false", "aria-controls": id,
     "aria-label": "Whole text", onclick: () => toggle()}, el("span", {"aria-hidden": "true"}, "▸"));
   let open = false;
@@ -64,7 +70,8 @@ function exampleItem(one, active, max, {marks, centre = strongest(active), lead,
   function draw() {
     const [start, end] = open ? [0, one.tokens.length] : [from, to];
     fill(text, start > 0 && el("span", {class: "muted"}, "… "),
-      one.tokens.length ? tokensOf(one, active, max, start, end, open, marks) : el("span", {class: "muted"}, "empty text"),
+      tokensOf(one, active, max, start, end, open, marks),
+      one.tokens.length === 0 && el("span", {class: "muted"}, "empty text"),
       end < one.tokens.length && el("span", {class: "muted"}, " …"));
   }
 
@@ -81,11 +88,17 @@ function exampleItem(one, active, max, {marks, centre = strongest(active), lead,
       event.preventDefault();
       toggle();
       text.focus();
-    } else walkTokens(event, text);
+    }
   });
   const item = el("li", {class: "example"}, button, lead && el("div", {class: "lead"}, lead), text, foot);
   draw();
   return item;
+}
+
+function tokenGroup(kind, label, attributes = {}) {
+  const text = el("p", {class: kind, dir: "auto", tabindex: 0, role: "group", "aria-label": label, ...attributes});
+  text.addEventListener("keydown", (event) => walkTokens(event, text));
+  return text;
 }
 
 // Arrow keys go from token to token inside a text that has the focus; the token's value shows in the tooltip.
@@ -96,8 +109,15 @@ function walkTokens(event, text) {
   const tokens = [...text.querySelectorAll(".tok")];
   if (!tokens.length) return;
   const at = tokens.indexOf(document.activeElement);
-  const next = tokens[at < 0 ? (step > 0 ? 0 : tokens.length - 1) : Math.min(tokens.length - 1, Math.max(0, at + step))];
+  const start = step > 0 ? -1 : tokens.length;
+  const next = tokens[Math.min(tokens.length - 1, Math.max(0, (at < 0 ? start : at) + step))];
   next.tabIndex = -1;
   next.focus();
   announce(next.getAttribute("data-tip"));
+}
+
+function pairs(flat) {
+  const found = new Map();
+  for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
+  return found;
 }
