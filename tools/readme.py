@@ -66,6 +66,8 @@ OTHERS = {
     "docs/hypotheses.md": "latents that go with a label or a number: chosen, named, tested",
     "docs/steering.md": "steering by latents: doses, controls, and how to read the curve",
     "docs/plots.md": "what each of DVC's plots shows, and make plots, which needs no network",
+    "docs/compare.md": "two runs compared: what is found again, changed, vanished, appeared",
+    "docs/dashboard.md": "the page on which to look at a run and its latents",
     "docs/api.md": "an SAE and its features from Python and notebooks",
     "notebooks/explore.ipynb": "an SAE and its features in ten lines, with what they show",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",
