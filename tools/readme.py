@@ -43,7 +43,7 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, paper, plots, test, check, format: each sets up what it needs",
+    "Makefile": "repro, paper, plots, compare, test, test-system, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",
