@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro paper plots test check format clean-venv
+.PHONY: help repro paper plots compare test test-system check format clean-venv
 help:                ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -23,6 +23,9 @@ compare: $(VENV)/.run  ## compare two revisions or experiments: make compare A=m
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core
 	python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+test-system: $(VENV)/.dev ## set up, then run the tests that need the system's browser (chromium)
+	python -m pytest -q -m system
 
 check: $(VENV)/.dev  ## format, lint, types, import layers
 	ruff format --check .

@@ -1,6 +1,6 @@
 """A run in small, whose every number can be checked by eye, its dashboard, and a reader of pages.
 
-The features are those of `features_samples`, with tables that it leaves empty. Latent 0 fires on " pearl", in every fifth
+The features are those of `features_samples`, with tables that it leaves empty. Latent 0 fires on " pearl" in each fifth
 example; 1 has labels, a steering curve and both kinds of names; 2 fires on test alone and has nothing; 3 is dead.
 """
 
@@ -278,13 +278,18 @@ class _Reader(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.inside: list[list[str]] = []
+        self.open = False
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         self.inside.append([])
+        self.open = True
+
+    def handle_endtag(self, tag):
+        self.open = False
 
     def handle_data(self, data):
-        if self.inside:
+        if self.open:
             self.inside[-1].append(data)
 
 

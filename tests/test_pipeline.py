@@ -90,6 +90,13 @@ def test_another_k_trains_and_evaluates_and_nothing_else(clone):
     for curve in ("loss", "dead_fraction", "l0"):
         assert any(f"train_sae/{curve}.csv" in name for name in drawn), drawn
     assert any("density.csv" in name for name in drawn)
+    compared = clone.run("python", "src/compare_runs.py", "HEAD", "k8", "--out", "reports/compare/k8").stdout
+    assert "Of 32 latents of A and" in compared
+    assert {path.name for path in (clone.root / "reports/compare/k8").iterdir()} == {
+        *("index.html", "latents.csv", "metrics.csv")
+    }
+    refused = clone.run("python", "src/compare_runs.py", "k9", check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
     back = clone.run("dvc", "repro").stdout

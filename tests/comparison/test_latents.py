@@ -66,6 +66,12 @@ def test_what_is_missing_vanishes_and_tells_what_is_nearest_and_likest():
     assert [found.count(status) for status in Status] == [0, 1, 2, 1]
 
 
+def test_what_fires_equally_everywhere_is_like_nothing():
+    found = compare_described(latents([0], [ODD]), latents([90], [[2, 2, 2, 2]], 1), "decoder")
+    alone = rows_of(found)[None, 1]
+    assert (alone["nearest"], alone["nearest_by_activation"], alone["nearest_pearson"]) == (0, None, None)
+
+
 def test_the_bound_of_a_pair_is_within_it():
     inside, outside = [0.7, np.sqrt(1 - 0.49)], [0.6999, np.sqrt(1 - 0.6999**2)]
     assert statuses(compare_described(latents([[1, 0]]), latents([inside]), "decoder")) == {(0, 0): "found again"}
