@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from dashboard_samples import ReadPage, read_page
 from samples import ROOT
 from two_runs_samples import DIRECTIONS, SWAPPED, Repository
 
+import compare_runs as command
 from fast_sae.comparison.contents import stale_stages
 from fast_sae.comparison.two_runs import compare_runs
 from fast_sae.errors import UserError
@@ -67,6 +69,14 @@ def test_what_was_found_is_said_and_written():
     assert (pair["a_label"], pair["b_label"], pair["same_label"]) == ("waiting", "counting", "False")
     assert (gone["nearest"], gone["nearest_cosine"], gone["nearest_by_activation"]) == ("1", "0.6", "2")
     assert (new["nearest_by_activation"], new["nearest_pearson"]) == ("2", "1")
+
+
+def test_the_command_compares_with_the_workspace_and_says_where_it_wrote(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compare_runs.py", "first", "--out", "out"])
+    command.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "B: workspace"
+    assert said[-3:] == ["out/index.html", "out/metrics.csv", "out/latents.csv"]
 
 
 def test_a_run_against_itself_differs_in_nothing():
