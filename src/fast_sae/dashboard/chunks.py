@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,7 @@ class Chunks:
 
     def chunk(self, latents: range) -> Json:
         """Return the chunk of those of the given latents that live."""
-        texts = _Texts(self.material, self._texts)
+        texts = _Texts(self.material)
         found: dict[int, Json] = {}
         for at in range(latents.start, latents.stop, _AT_ONCE):
             found |= self._some(range(at, min(at + _AT_ONCE, latents.stop)), texts)
@@ -66,10 +65,6 @@ class Chunks:
             }
             for latent in living[(living >= latents.start) & (living < latents.stop)].tolist()
         }
-
-    @cached_property
-    def _texts(self) -> pa.Table:
-        return read_features_table(self.material.store.folder, "texts")
 
     def _by_latent(self, name: str, latents: range) -> Mapping[int, list[dict]]:
         return _grouped(read_features_table(self.material.store.folder, name, latent=latents))
@@ -103,8 +98,8 @@ class Chunks:
 class _Texts:
     """The windows of one chunk, each once, in the order in which they are first asked for."""
 
-    def __init__(self, material: Material, table: pa.Table) -> None:
-        self._material, self._table = material, table
+    def __init__(self, material: Material) -> None:
+        self._material = material
         self._numbers: dict[int, int] = {}
         self.tokens: dict[str, int] = {}
         """The number of each distinct token."""
@@ -114,7 +109,7 @@ class _Texts:
         """Return the number that the chunk gives a window, named by its row in the table of texts."""
         if window not in self._numbers:
             self._numbers[window] = len(self.rows)
-            row = self._table.slice(window, 1).to_pylist()[0]
+            row = self._material.texts.slice(window, 1).to_pylist()[0]
             tokens = [self.tokens.setdefault(token, len(self.tokens)) for token in row["tokens"]]
             label = self._material.label_number(row["label"])
             self.rows.append([row["example"], row["start"], label, tokens, "".join(map(str, row["kinds"]))])

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from fast_sae.artifacts import Json, read_json
 from fast_sae.dashboard.numbers import shorts
+from fast_sae.dashboard.tables import read_rows, reading
 from fast_sae.errors import ArtifactError
 
 _STAGES = {
@@ -35,7 +34,7 @@ def read_figures(metrics: Path) -> Figures:
         metrics: The folder of the metrics files, with the tables of plots below it.
 
     Raises:
-        ArtifactError: if one is missing or no metrics file.
+        ArtifactError: if one is missing or damaged.
     """
     found = [
         line
@@ -58,8 +57,6 @@ def _metrics(section: str, values: object) -> Iterator[list[object]]:
 
 def _table(path: Path, stage: str, texts: int = 0) -> list[list[object]]:
     """Read rows of numbers, behind so many columns of texts."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist; run: dvc repro {stage}") from None
-    return [[*row[:texts], *shorts(row[texts:])] for row in table.itertuples(index=False)]
+    with reading(path, stage):
+        rows = [[*row.values()] for row in read_rows(path)]
+        return [[*row[:texts], *shorts(row[texts:])] for row in rows]

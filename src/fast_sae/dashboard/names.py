@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from fast_sae.artifacts import Json
 from fast_sae.dashboard.numbers import short
-from fast_sae.errors import ArtifactError
+from fast_sae.dashboard.tables import read_rows, reading
 
 _SCORES = (
     *("balanced_accuracy", "precision", "recall", "f1", "correlation"),
@@ -43,24 +41,20 @@ class Names:
 
 
 def read_names(interpretations: Path, hypotheses: Path) -> Names:
-    """Read interpretations.csv and hypotheses.csv."""
-    interpreted = {int(row["neuron_idx"]): _interpreted(row) for row in _rows(interpretations, "interpret_sae")}
+    """Read interpretations.csv and hypotheses.csv.
+
+    Raises:
+        ArtifactError: if one is missing or damaged.
+    """
+    with reading(interpretations, "interpret_sae"):
+        interpreted = {int(row["neuron_idx"]): _interpreted(row) for row in read_rows(interpretations)}
     found = defaultdict(list)
-    for row in _rows(hypotheses, "generate_hypotheses"):
-        if row["status"] == "named":
-            about = row["confirmed"] == "True", short(row["auroc"]), short(row["p_corrected"])
-            found[int(row["latent"])].append([row["target"], row["interpretation"], *about])
+    with reading(hypotheses, "generate_hypotheses"):
+        for row in read_rows(hypotheses):
+            if row["status"] == "named":
+                about = row["confirmed"] == "True", short(row["auroc"]), short(row["p_corrected"])
+                found[int(row["latent"])].append([row["target"], row["interpretation"], *about])
     return Names(interpreted, dict(found))
-
-
-def _rows(path: Path, stage: str) -> list[dict[str, str]]:
-    """Read a table as texts: a name may be `NA`, and is not to be read as no value."""
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist; run: dvc pull, or: dvc repro {stage}") from None
-    except pd.errors.EmptyDataError:
-        return []
 
 
 def _interpreted(row: Mapping[str, str]) -> Json:

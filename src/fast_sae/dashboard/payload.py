@@ -36,7 +36,7 @@ A chunk:
         promoted, suppressed    [[token text, logit], ...]
         decoder, cofiring       [[latent, similarity], ...]
         labels      [[label number, AUROC on validation, on test or null], ...]
-        steering    null or {label or null, doses: [[alpha, rate or null, low, high], ...],
+        steering    null or {label or null (of several the first), doses: [[alpha, rate or null, low, high], ...],
                     samples: [[prompt, alpha, continuation, recognised label or null], ...]}  (alpha 0: unsteered)
     }}
 

@@ -1,17 +1,17 @@
 """What steering by a latent did, as the page shows it: its curve, and what was written of a few prompts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from fast_sae.artifacts import Json
 from fast_sae.dashboard.numbers import short
-from fast_sae.errors import ArtifactError
+from fast_sae.dashboard.tables import read_rows, reading
 
 _PROMPTS = 2
 """Prompts whose continuations are shown of each latent: the first ones of those that are scored."""
+_NO_CURVE: Json = {"label": None, "doses": []}
+"""Of a latent that is steered for no label."""
 
 
 def read_steered(folder: Path) -> Mapping[int, Json]:
@@ -21,35 +21,40 @@ def read_steered(folder: Path) -> Mapping[int, Json]:
         folder: data/steering.
 
     Raises:
-        ArtifactError: if a file is missing.
+        ArtifactError: if a file is missing or damaged.
     """
-    try:
-        curves = pd.read_csv(folder / "latents.csv", keep_default_na=False)
-        lines = (folder / "generations.jsonl").read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{error.filename} does not exist; run: dvc pull, or: dvc repro steer_features") from None
-    scored = [one for one in map(json.loads, filter(None, lines)) if one["part"] == "scoring"]
+    curves, generations = folder / "latents.csv", folder / "generations.jsonl"
+    with reading(curves, "steer_features"):
+        found = _curves(read_rows(curves))
+    with reading(generations, "steer_features"):
+        lines = filter(None, generations.read_text(encoding="utf-8").split("\n"))
+        samples = _samples([one for one in map(json.loads, lines) if one["part"] == "scoring"])
+    return {latent: {**found.get(latent, _NO_CURVE), "samples": shown} for latent, shown in samples.items()}
+
+
+def _curves(rows: Sequence[Mapping[str, str]]) -> Mapping[int, Json]:
+    """Return `label` and `doses` by latent; of a latent that is steered for several labels, those of the first."""
+    found: dict[int, Json] = {}
+    for latent, label in dict.fromkeys((row["latent"], row["label"]) for row in rows):
+        own = [row for row in rows if (row["latent"], row["label"], row["direction"]) == (latent, label, "latent")]
+        doses = [[short(row[name]) for name in ("alpha", "rate", "rate_low", "rate_high")] for row in own]
+        found.setdefault(int(latent), {"label": label, "doses": doses})
+    return found
+
+
+def _samples(scored: Sequence[Mapping[str, object]]) -> Mapping[int, list[list[object]]]:
+    """Return `samples` by latent, ordered by prompt, then by dose."""
     prompts = [*dict.fromkeys(one["prompt"] for one in scored)][:_PROMPTS]
-    shown = [one for one in scored if one["prompt"] in prompts]
-    unsteered = [one for one in shown if one["role"] == "none"]
-    steered = {one["direction"] for one in shown if one["role"] == "latent"}
+    shown = sorted(
+        (one for one in scored if one["prompt"] in prompts),
+        key=lambda one: (prompts.index(one["prompt"]), one["alpha"]),
+    )
+    steered = sorted({str(one["direction"]) for one in shown if one["role"] == "latent"})
     return {
-        int(direction.removeprefix("latent ")): {
-            **_curve(curves, int(direction.removeprefix("latent "))),
-            "samples": _samples([*unsteered, *(one for one in shown if one["direction"] == direction)]),
-        }
-        for direction in sorted(steered)
+        int(direction.removeprefix("latent ")): [
+            [one["prompt"], short(one["alpha"]), one["continuation"], one["recognised"]]
+            for one in shown
+            if one["role"] == "none" or one["direction"] == direction
+        ]
+        for direction in steered
     }
-
-
-def _curve(curves: pd.DataFrame, latent: int) -> Json:
-    here = (row for row in curves.to_dict("records") if (row["latent"], row["direction"]) == (latent, "latent"))
-    doses = [[short(row[name]) for name in ("alpha", "rate", "rate_low", "rate_high")] for row in here]
-    labels = curves["label"][curves["latent"] == latent]
-    return {"label": next(iter(labels), None), "doses": doses}
-
-
-def _samples(shown: list[dict]) -> list[list[object]]:
-    """Order the continuations by prompt, then by dose."""
-    ordered = sorted(shown, key=lambda one: (one["prompt"], one["alpha"]))
-    return [[one["prompt"], short(one["alpha"]), one["continuation"], one["recognised"]] for one in ordered]
