@@ -29,13 +29,13 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table by column, as texts: a name may be `NA` and a label `7`.
 
     Raises:
-        ValueError: if it is no table, or its rows are not as long as its header.
+        ValueError: if it is no table, or its rows are longer than its header.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         return []
     # pandas takes the first column of rows that are longer than the header for their names
-    if table.isna().any(axis=None) or not (table.empty or isinstance(table.index, pd.RangeIndex)):
-        raise ValueError("its rows are not as long as its header")
+    if not (table.empty or isinstance(table.index, pd.RangeIndex)):
+        raise ValueError("its rows are longer than its header")
     return [{str(name): text for name, text in row.items()} for row in table.to_dict("records")]
