@@ -43,7 +43,7 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, paper, plots, test, check, format: each sets up what it needs",
+    "Makefile": "repro, paper, plots, compare, test, test-system, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",
@@ -66,6 +66,8 @@ OTHERS = {
     "docs/hypotheses.md": "latents that go with a label or a number: chosen, named, tested",
     "docs/steering.md": "steering by latents: doses, controls, and how to read the curve",
     "docs/plots.md": "what each of DVC's plots shows, and make plots, which needs no network",
+    "docs/compare.md": "two runs compared: what is found again, changed, vanished, appeared",
+    "docs/dashboard.md": "the page on which to look at a run and its latents",
     "docs/api.md": "an SAE and its features from Python and notebooks",
     "notebooks/explore.ipynb": "an SAE and its features in ten lines, with what they show",
     "docs/dvc.md": "DVC's surprises, their answers, and what to do when something goes wrong",

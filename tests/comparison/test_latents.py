@@ -1,132 +1,116 @@
-"""What has become of latents, on decoders and activations that can be checked by eye."""
+"""What has become of latents, on pairs made by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from fast_sae.comparison.experiments import git
 from fast_sae.comparison.latents import Described, Status, compare_described
-from fast_sae.comparison.revision import WORKSPACE, find_revision
-from fast_sae.comparison.side_by_side import metric_table
-from fast_sae.errors import UserError
 
-RISING, FALLING = [0.0, 1, 2, 3], [3.0, 2, 1, 0]
-OTHER, FLAT = [1.0, 0, 0, 1], [2.0, 2, 2, 2]
+RISING, FALLING, ODD = [0, 1, 2, 3], [3, 2, 1, 0], [0, 5, 0, 5]
 
 
-def described(numbers: list[int], decoder, pooled) -> Described:
-    return Described(
-        np.array(numbers),
-        None if decoder is None else np.array(decoder, np.float64),
-        None if pooled is None else np.array(pooled, np.float32),
+def latents(decoder: list | None, pooled: list | None = None, first: int = 0) -> Described:
+    """Latents numbered from `first` by tens; `decoder` holds angles in degrees, in the plane, or rows."""
+    if decoder is not None and not isinstance(decoder[0], list):
+        decoder = [[np.cos(np.radians(one)), np.sin(np.radians(one))] for one in decoder]
+    rows = None if decoder is None else np.array(decoder, float)
+    seen = None if pooled is None else np.array(pooled, np.float32)
+    count = len(rows if rows is not None else seen)  # pyright: ignore[reportArgumentType]
+    return Described(first + 10 * np.arange(count), rows, seen)
+
+
+def rows_of(found) -> dict[tuple, dict]:
+    """Rows by (a, b), missing values as None."""
+    table = found.rows.astype(object).where(found.rows.notna(), None)
+    return {(row["a"], row["b"]): row for row in table.to_dict("records")}
+
+
+def statuses(found) -> dict[tuple, str]:
+    return {pair: str(row["status"]) for pair, row in rows_of(found).items()}
+
+
+def test_a_permutation_is_found_again_whole():
+    found = compare_described(
+        latents([0, 90, 180], [RISING, FALLING, ODD]), latents([180, 0, 90], [ODD, RISING, FALLING], 1), "decoder"
     )
+    assert statuses(found) == dict.fromkeys([(0, 11), (10, 21), (20, 1)], "found again")
+    for row in rows_of(found).values():
+        assert (row["cosine"], row["pearson"], row["spearman"]) == (pytest.approx(1),) * 3
+        assert row["nearest"] is None
+    assert found.exact
 
 
-def test_latents_are_found_in_another_order_and_judged_by_what_they_do():
-    a = described([3, 5, 8], np.eye(3), [RISING, RISING, OTHER])
-    b = described([0, 1, 2], np.eye(3)[[2, 0, 1]], [OTHER, RISING, FALLING])
-    rows = compare_described(a, b, "decoder").rows
-    assert [*zip(rows["a"], rows["b"], rows["status"], strict=True)] == [
-        (3, 1, Status.FOUND),
-        (5, 2, Status.CHANGED),
-        (8, 0, Status.FOUND),
-    ]
-    assert rows["cosine"].tolist() == pytest.approx([1, 1, 1])
-    assert rows["pearson"].tolist() == pytest.approx([1, -1, 1])
+def test_of_a_duplicate_one_is_found_and_the_other_appears_beside_it():
+    found = compare_described(latents([0]), latents([0, 0], first=1), "decoder")
+    assert sorted(statuses(found).values()) == ["appeared", "found again"]
+    (alone,) = [row for (a, _), row in rows_of(found).items() if a is None]
+    assert (alone["nearest"], alone["nearest_cosine"]) == (0, pytest.approx(1))
 
 
-def test_what_has_no_pair_vanished_or_appeared_and_its_nearest_is_told():
-    a = described([7, 9], [[1, 0], [0, 1]], [RISING, OTHER])
-    b = described([4, 6, 2], [[1, 0], [0.8, -0.6], [-1, 0]], [RISING, FLAT, OTHER])
+def test_what_is_missing_vanishes_and_tells_what_is_nearest_and_likest():
+    """A's latent at 90° is nearest by direction to B's at 60°, which another does the work of: the one at 270°."""
+    a = latents([0, 90], [RISING, ODD])
+    b = latents([0, 40, 270], [RISING, FALLING, ODD], 1)
     found = compare_described(a, b, "decoder")
-    by = {status: found.rows[found.rows["status"] == status] for status in Status}
-    assert (found.count(Status.FOUND), found.count(Status.VANISHED), found.count(Status.APPEARED)) == (1, 1, 2)
-    vanished = by[Status.VANISHED].iloc[0]
-    assert (vanished["a"], vanished["nearest_by_activation"]) == (9, 2)
-    assert vanished["nearest_pearson"] == pytest.approx(1)
+    assert statuses(found) == {
+        (0, 1): "found again",
+        (10, None): "vanished",
+        (None, 11): "appeared",
+        (None, 21): "appeared",
+    }
+    gone = rows_of(found)[10, None]
+    assert (gone["nearest"], gone["nearest_cosine"]) == (11, pytest.approx(np.cos(np.radians(50))))
+    assert (gone["nearest_by_activation"], gone["nearest_pearson"]) == (21, pytest.approx(1))
+    assert gone["cosine"] is None
+    assert rows_of(found)[None, 21]["nearest_by_activation"] == 10
     assert found.living_on == 1
-    appeared = by[Status.APPEARED].set_index("b")
-    assert appeared.loc[6, "nearest"] == 7
-    assert appeared.loc[6, "nearest_cosine"] == pytest.approx(0.8)
-    assert pd.isna(appeared.loc[6, "nearest_pearson"])  # it fires alike everywhere
+    assert [found.count(status) for status in Status] == [0, 1, 2, 1]
 
 
-def test_a_pair_just_short_of_the_bound_is_no_pair():
-    angle = np.arccos(0.69)
-    a, b = described([0], [[1, 0]], None), described([0], [[np.cos(angle), np.sin(angle)]], None)
-    assert compare_described(a, b, "decoder").rows["status"].tolist() == [Status.VANISHED, Status.APPEARED]
+def test_what_fires_equally_everywhere_is_like_nothing():
+    found = compare_described(latents([0], [ODD]), latents([90], [[2, 2, 2, 2]], 1), "decoder")
+    alone = rows_of(found)[None, 1]
+    assert (alone["nearest"], alone["nearest_by_activation"], alone["nearest_pearson"]) == (0, None, None)
 
 
-def test_of_two_copies_one_is_found():
-    a = described([0, 1], [[1, 0], [1, 0]], None)
-    rows = compare_described(a, described([5], [[1, 0]], None), "decoder").rows
-    assert rows["status"].tolist() == [Status.FOUND, Status.VANISHED]
+def test_the_bound_of_a_pair_is_within_it():
+    inside, outside = [0.7, np.sqrt(1 - 0.49)], [0.6999, np.sqrt(1 - 0.6999**2)]
+    assert statuses(compare_described(latents([[1, 0]]), latents([inside]), "decoder")) == {(0, 0): "found again"}
+    assert statuses(compare_described(latents([[1, 0]]), latents([outside]), "decoder")) == {
+        (0, None): "vanished",
+        (None, 0): "appeared",
+    }
 
 
-def test_other_widths_are_matched_by_what_they_do():
-    a = described([0, 1], None, [RISING, OTHER])
-    b = described([2, 3], None, [[0, 0, 1, 1], [2, 0, 0, 2]])
-    rows = compare_described(a, b, "activation").rows
-    assert [*zip(rows["a"], rows["b"], rows["status"], strict=True)] == [(0, 2, Status.FOUND), (1, 3, Status.FOUND)]
-    assert rows["cosine"].isna().all()
+@pytest.mark.parametrize(
+    ("other", "status", "pearson"),
+    [
+        (FALLING, "changed its meaning", -1.0),
+        ([0, 1, 2, 4], "found again", 0.9827),  # of 0,1,2,3: 6.5 / sqrt(5 * 8.75)
+        ([3, 3, 3, 3], "found again", None),  # one that fires equally everywhere is not judged
+        ([0, 0, 0, 0], "found again", None),
+    ],
+)
+def test_a_pair_whose_activations_part_has_changed_its_meaning(other, status, pearson):
+    found = compare_described(latents([0], [RISING]), latents([10], [other], 1), "decoder")
+    (row,) = rows_of(found).values()
+    assert (str(row["status"]), row["pearson"]) == (status, pearson and pytest.approx(pearson, abs=1e-4))
 
 
-def test_greedy_matching_agrees_where_pairs_are_clear():
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(12, 30))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    order = generator.permutation(12)
-    a, b = described([*range(12)], rows, None), described([*range(12)], rows[order], None)
-    exact, greedy = compare_described(a, b, "decoder"), compare_described(a, b, "decoder", most=3)
-    assert exact.exact
-    assert not greedy.exact
-    assert dict(zip(greedy.rows["a"], greedy.rows["b"], strict=True)) == {int(at): i for i, at in enumerate(order)}
-    assert dict(zip(exact.rows["a"], exact.rows["b"], strict=True)) == {int(at): i for i, at in enumerate(order)}
+def test_without_activations_no_pair_is_judged():
+    (row,) = rows_of(compare_described(latents([0]), latents([10], first=1), "decoder")).values()
+    assert (str(row["status"]), row["pearson"], row["spearman"]) == ("found again", None, None)
 
 
-def test_metrics_stand_side_by_side_with_their_intervals():
-    a = {"evaluate.l0": 8.0, "evaluate.fvu": 0.1, "evaluate.fvu_low": 0.09, "evaluate.fvu_high": 0.11, "old.one": 1.0}
-    b = {"evaluate.l0": 16.0, "evaluate.fvu": 0.2, "evaluate.fvu_low": 0.19, "evaluate.fvu_high": 0.21}
-    table = metric_table(a, b).set_index("metric")
-    assert [*table.index] == ["evaluate.fvu", "evaluate.l0", "old.one"]
-    assert table.loc["evaluate.l0", "difference"] == 8
-    assert table.loc["evaluate.fvu", "intervals_overlap"] is False
-    assert pd.isna(table.loc["old.one", "b"])
-    assert table.loc["evaluate.l0", "intervals_overlap"] is None
+def test_of_other_directions_latents_are_matched_by_what_they_do():
+    found = compare_described(latents(None, [RISING, ODD]), latents(None, [ODD, [1, 0, 0, 0]], 1), "activation")
+    assert statuses(found) == {(0, None): "vanished", (10, 1): "found again", (None, 11): "appeared"}
+    pair = rows_of(found)[10, 1]
+    assert (pair["cosine"], pair["pearson"]) == (None, pytest.approx(1))
+    assert rows_of(found)[0, None]["nearest"] is None
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    git("init", "-q", "-b", "main")
-    for text in ("one", "two"):
-        (tmp_path / "file").write_text(text)
-        git("add", "-A")
-        git("-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-qm", text)
-    return tmp_path
-
-
-def test_a_revision_is_what_git_or_dvc_calls_so(repository):
-    first = git("rev-parse", "HEAD~1")
-    git("update-ref", f"refs/exps/{first[:2]}/{first[2:]}/my-run", "HEAD")
-    assert find_revision("main~1").commit == first
-    assert find_revision("my-run").commit == git("rev-parse", "HEAD")
-    assert find_revision(WORKSPACE).commit is None
-    assert find_revision("main~1").text("file") == "one"
-    assert find_revision(WORKSPACE).text("file") == "two"
-    assert find_revision("main").text("no/such/file") is None
-
-
-@pytest.mark.parametrize("asked", ["no-such", "", "--help", "main~9"])
-def test_an_unknown_revision_is_told_in_one_line(repository, asked):
-    with pytest.raises(UserError, match="no revision, branch, tag or experiment") as refused:
-        find_revision(asked)
-    assert "\n" not in str(refused.value)
-
-
-def test_two_experiments_of_one_name_are_not_guessed_between(repository):
-    for commit in ("HEAD", "HEAD~1"):
-        base = git("rev-parse", commit)
-        git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/twice", base)
-    with pytest.raises(UserError, match="2 experiments are called twice"):
-        find_revision("twice")
+def test_past_the_exact_the_same_latents_are_found():
+    a, b = latents([0, 90, 200], [RISING, ODD, FALLING]), latents([201, 1, 50], [FALLING, RISING, ODD], 1)
+    exact, greedy = (compare_described(a, b, "decoder", most) for most in (8, 1))
+    assert statuses(exact) == statuses(greedy)
+    assert (exact.exact, greedy.exact) == (True, False)

@@ -2,21 +2,16 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+from browsing import open_browser, visits
 from dashboard_samples import HYPOTHESIS, NAMED, TABLES, Run, kept_rows
 
 from fast_sae.page.page import MODEL, NO_MODEL
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt"
-)
-
 pytestmark = pytest.mark.system
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = (
     "</script><script>window.hacked=1</script>",
     '<img src="x" onerror="window.hacked=1">',
@@ -52,9 +47,7 @@ def hostile_run(folder: Path, **changed) -> Run:
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH: apt install chromium")
-    with playwright.sync_playwright() as running, running.chromium.launch(executable_path=CHROMIUM) as browser:
+    with open_browser() as browser:
         yield browser
 
 
@@ -79,28 +72,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def visit(browser, pages):
-    """Open a page; at the end, nothing was said on the console and nothing asked of anywhere but this folder."""
-    said, contexts = [], []
-
-    def visit(name: str, place: str = "", **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        home = pages[name].parent.as_uri()
-        page.on("request", lambda request: said.append(request.url) if not request.url.startswith(home) else None)
-        page.goto(pages[name].as_uri() + place)
-        page.wait_for_selector("h1")
-        page.wait_for_timeout(300)
-        return page
-
-    yield visit
-    for context in contexts:
-        for page in context.pages:
-            assert page.evaluate("window.hacked") is None
-        context.close()
-    assert said == []
+    with visits(browser, pages) as visit:
+        yield visit
 
 
 def rows(page) -> list[str]:

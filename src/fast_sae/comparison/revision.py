@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc_data.index import DataIndexError
 
 from fast_sae.comparison.experiments import git
 from fast_sae.errors import UserError
@@ -59,7 +60,7 @@ class Revision:
         """
         try:
             self._files.get(path, str(to), recursive=True)
-        except (OSError, DvcException):
+        except (OSError, DvcException, DataIndexError):
             raise UserError(
                 f"{self}: the bytes of {path} are neither in DVC's cache nor in its remote; {self._cure}"
             ) from None

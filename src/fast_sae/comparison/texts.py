@@ -52,5 +52,5 @@ class Texts:
         return self.numbers.setdefault((row["example"], row["start"], row["label"], kinds, *ids), len(self.numbers))
 
 
-def _firing(activations: Sequence[float]) -> list[float]:
+def _firing(activations: Sequence[float]) -> list[int | float]:
     return [part for at, value in enumerate(activations) if value > 0 for part in (at, float(f"{value:.4g}"))]

@@ -1,5 +1,6 @@
 """Two runs compared, whole: read both, match their latents, write tables and a page."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from fast_sae.comparison.contents import Contents, read_contents
 from fast_sae.comparison.latents import LatentComparison, Status, compare_latents
 from fast_sae.comparison.overview import headline, rules
 from fast_sae.comparison.revision import find_revision
+from fast_sae.comparison.scripts import SCRIPTS, STYLES
 from fast_sae.comparison.side_by_side import differing_params, metric_table
 from fast_sae.comparison.signs import add_signs
 from fast_sae.comparison.texts import Texts
@@ -22,7 +24,6 @@ from fast_sae.page.page import INDEX, Page
 REPORTS = Path("reports/compare")
 DETAILED = 2048
 """Rows of the table whose latents the page shows the texts of: those that changed first, then the others by number."""
-_ASSETS = Path(__file__).parent / "assets"
 
 
 def compare_runs(asked_a: str, asked_b: str, out: Path | None) -> Iterator[str]:
@@ -46,12 +47,7 @@ def compare_runs(asked_a: str, asked_b: str, out: Path | None) -> Iterator[str]:
         write_table(folder / "metrics.csv", metrics)
         write_table(folder / "latents.csv", rows)
         block = comparison_block(a, b, latents, rows, metrics)
-    Page(
-        f"{a.revision} against {b.revision}",
-        [_ASSETS / "compare.css"],
-        [_ASSETS / "pair.js", _ASSETS / "compare.js"],
-        {"compare": block},
-    ).write(folder)
+    Page(f"{a.revision} against {b.revision}", STYLES, SCRIPTS, {"compare": block}).write(folder)
     yield from (f"A: {a.revision}", f"B: {b.revision}", *headline(a, b, latents), *a.notes, *b.notes, *latents.notes)
     yield from (str(folder / name) for name in (INDEX, "metrics.csv", "latents.csv"))
 
@@ -76,7 +72,7 @@ def comparison_block(
         "kinds": [*KIND_NAMES],
         "metrics": _columns(metrics),
         "params": differing_params(a.params, b.params),
-        "curves": {name: [run.curves.get(name, []) for run in (a, b)] for name in sorted({*a.curves, *b.curves})},
+        "curves": {name: [_points(run, name) for run in (a, b)] for name in sorted({*a.curves, *b.curves})},
         "density": [run.density for run in (a, b)],
         "latents": _columns(shown),
         "details": details,
@@ -90,15 +86,21 @@ def _details(run: Contents, numbers: list, texts: Texts) -> Json:
     return texts.strongest(run.behaviour, known) if run.behaviour else {}
 
 
+def _points(run: Contents, name: str) -> list[list[object]]:
+    return [[_cell(number) for number in point] for point in run.curves.get(name, [])]
+
+
 def _columns(table: pd.DataFrame) -> Json:
     return {str(name): [_cell(value) for value in column.tolist()] for name, column in table.items()}
 
 
 def _cell(value: object) -> object:
-    """Round a number to 5 significant digits; what is missing is null."""
-    if value is None or bool(pd.isna(cast(float, value))):
+    """Round a number to 5 significant digits, but leave whole ones; what is missing or infinite is null."""
+    if value is None or bool(pd.isna(cast(float, value))) or value in (math.inf, -math.inf):
         return None
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return int(value) if value.is_integer() else float(f"{value:.5g}")
 
 
 def _safe(name: str) -> str:

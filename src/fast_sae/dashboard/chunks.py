@@ -3,6 +3,7 @@
 Memory: the texts of data/features once, one chunk, and the windows of 64 latents.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from fast_sae.features.windows import spread
 
 _AT_ONCE = 64
 """Latents whose windows are in memory as Python's lists: those of one row group of data/features."""
+_ROUNDING = 0.01
+"""Of a quarter octave: edges are rounded to 6 digits."""
 _RATES = ("density", "window_rate", "example_rate")
 _SHAPE = ("q05", "q25", "q50", "q75", "q95", "max_activation", "mean_activation")
 
@@ -131,7 +134,7 @@ def _windows(rows: list[dict], texts: _Texts) -> Json:
 def _listed(tables: Mapping[str, Mapping[int, list[dict]]], latent: int) -> Json:
     lens, near = tables["logit_lens"][latent], tables["neighbours"][latent]
     return {
-        "histogram": [[short(row["low"]), short(row["high"]), row["tokens"]] for row in tables["histograms"][latent]],
+        "histogram": _coarse(tables["histograms"][latent]),
         "tokens": [[row["token"], row["fired"], row["count"], short(row["lift"])] for row in tables["tokens"][latent]],
         **{
             direction: [[row["token"], short(row["logit"])] for row in lens if row["direction"] == direction]
@@ -142,6 +145,21 @@ def _listed(tables: Mapping[str, Mapping[int, list[dict]]], latent: int) -> Json
             for by in ("decoder", "cofiring")
         },
     }
+
+
+def _coarse(bins: list[dict]) -> list[list[float | int | None]]:
+    """Join the bins of each quarter of an octave, four of data/features, which are finer than a chart shows.
+
+    >>> _coarse([{"low": 1.0, "high": 1.04, "tokens": 2}, {"low": 1.04, "high": 1.09, "tokens": 3}])
+    [[1, 1.09, 5]]
+    """
+    quarters: dict[int, list[dict]] = defaultdict(list)
+    for one in bins:
+        quarters[math.floor(4 * math.log2(one["low"]) + _ROUNDING)].append(one)
+    return [
+        [short(joined[0]["low"]), short(joined[-1]["high"]), sum(one["tokens"] for one in joined)]
+        for joined in quarters.values()
+    ]
 
 
 def _sparse(activations: Sequence[float]) -> list[float | int | None]:

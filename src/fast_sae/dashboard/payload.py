@@ -29,7 +29,7 @@ A chunk:
         rates       {split: [density, window rate, example rate]} for validation, test
         quantiles   [5, 25, 50, 75, 95 %, max, mean] of its activation where it fires (validation)
         kinds       share of its firings by kind, by the kind's number
-        histogram   [[low, high, tokens], ...] (validation)
+        histogram   [[low, high, tokens], ...] (validation), four bins an octave, without the empty ones
         top         [[text number, [position, activation, position, activation, ...]], ...], the strongest first
         sampled     [[text number, decile, [position, activation, ...]], ...], decile 10 (strongest) first
         tokens      [[token text, fired, count, lift], ...]

@@ -30,7 +30,7 @@ function allView() {
 function metricsSection() {
   const metrics = COMPARE.metrics;
   const rows = metrics.metric.map((_, row) => row);
-  const differs = (row) => metrics.a[row] !== null && metrics.b[row] !== null && metrics.a[row] !== metrics.b[row];
+  const differs = (row) => metrics.a[row] !== metrics.b[row]; // one that a run does not have, too
   const side = (key) => ({key, title: key.toUpperCase(), numeric: true, value: (row) => metrics[key][row],
     cell: (row) => fmtInterval(metrics[key][row], metrics[`${key}_low`][row], metrics[`${key}_high`][row])});
   const overlap = (row) => ({true: "yes", false: "no"}[metrics.intervals_overlap[row]] || null);
@@ -90,7 +90,8 @@ function latentsTable() {
     value: (row) => PAIRS[`${side}_name`][row] || PAIRS[`${side}_label`][row], cell: (row) => toldCell(row, side)});
   return dataTable({caption: "Latents", rows: ROWS, filter: "Filter the latents", href: (row) => `#${pairId(row)}`,
     columns: [
-      {key: "status", title: "Status", value: (row) => PAIRS.status[row]}, latent("a"), latent("b"),
+      {key: "status", title: "Status", value: (row) => PAIRS.status[row],
+        cell: (row) => el("span", {class: "status"}, PAIRS.status[row])}, latent("a"), latent("b"),
       plain("cosine", "Cosine", "Of the two decoder rows"),
       plain("pearson", "Correlation", "Of the two latents' activations over the same test examples"),
       told("a"), told("b"),
@@ -104,7 +105,7 @@ function latentsTable() {
 function toldCell(row, side) {
   const [name, label] = [PAIRS[`${side}_name`][row], PAIRS[`${side}_label`][row]];
   if (name !== null) return el("div", {class: "told"}, el("span", {class: "clamp"}, words(name)));
-  return label === null ? "–" : el("span", {class: "muted"}, words(label));
+  return label === null ? "–" : el("div", {class: "told muted"}, words(label));
 }
 
 function render() {

@@ -5,6 +5,7 @@ const KINDS = COMPARE.kinds;
 const PAIRS = COMPARE.latents;
 const ROWS = PAIRS.status.map((_, row) => row);
 const SIDES = ["a", "b"];
+const ROW_OF = Object.fromEntries(SIDES.map((side) => [side, new Map(ROWS.map((row) => [PAIRS[side][row], row]))]));
 const ROW_AT = new Map(ROWS.map((row) => [pairId(row), row]));
 
 function pairId(row) { // such as a17-b203, a17 or b203
@@ -35,7 +36,7 @@ function latentSide(row, side, place) {
   const latent = PAIRS[side][row];
   const title = [`${side.toUpperCase()}, `, words(runName(place))];
   if (latent === null) {
-    return el("section", {class: "card", "aria-label": `In ${side.toUpperCase()}`}, el("h2", {}, title), nearestOf(row));
+    return el("section", {class: "card", "aria-label": `In ${side.toUpperCase()}`}, el("h2", {}, title), nearestOf(row, side));
   }
   const about = COMPARE.details[place][latent];
   return el("section", {class: "card", "aria-label": `In ${side.toUpperCase()}`},
@@ -53,12 +54,16 @@ function sideFacts(row, side) {
     density !== null && `density ${fmt(density, 3)}`].filter(Boolean);
 }
 
-function nearestOf(row) {
+function linkTo(side, latent) {
+  return el("a", {href: `#${pairId(ROW_OF[side].get(latent))}`}, `latent ${latent}`);
+}
+
+function nearestOf(row, side) {
   const [by, cosine] = [PAIRS.nearest[row], PAIRS.nearest_cosine[row]];
   const [likest, pearson] = [PAIRS.nearest_by_activation[row], PAIRS.nearest_pearson[row]];
   return [el("p", {}, "Not found here."),
-    by !== null && el("p", {}, `Nearest by decoder: latent ${by}, cosine ${fmt(cosine, 3)}.`),
-    likest !== null && el("p", {}, `Most like it in what it does: latent ${likest}, correlation ${fmt(pearson, 3)}.`)];
+    by !== null && el("p", {}, "Nearest by decoder: ", linkTo(side, by), `, cosine ${fmt(cosine, 3)}.`),
+    likest !== null && el("p", {}, "Most like it in what it does: ", linkTo(side, likest), `, correlation ${fmt(pearson, 3)}.`)];
 }
 
 function tokenLine(tokens) {
