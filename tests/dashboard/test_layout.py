@@ -70,8 +70,8 @@ def test_hardly_any_latents_have_places_too(n):
     assert ((places >= 0) & (places <= 1)).all()
 
 
-@pytest.mark.parametrize("directions", [np.ones((6, 1)), unit(np.ones((6, 4)))])
-def test_latents_of_one_direction_have_places(directions):
+@pytest.mark.parametrize("directions", [np.ones((6, 1)), np.array([[1.0], [-1.0]] * 3), unit(np.ones((6, 4)))])
+def test_latents_of_one_direction_or_of_one_dimension_have_places(directions):
     assert np.isfinite(lay_out(directions, neighbours=3, steps=30, seed=0)).all()
 
 
