@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,17 @@ def test_chunks_are_loaded_when_they_are_asked_for(visit):
     page.locator("td:first-child a", has_text=re.compile("^1$")).click()
     page.wait_for_selector(".example")
     assert asked == ["1.js"]
+
+
+def test_a_search_that_lacks_a_chunk_says_that_it_ended_early(browser, pages, tmp_path):
+    shutil.copytree(pages["chunks"].parent, tmp_path / "copy")
+    (tmp_path / "copy/chunks/1.js").unlink()
+    page = browser.new_page()
+    page.goto((tmp_path / "copy/index.html").as_uri() + "#search-pearl")
+    page.get_by_role("button", name="Search the texts (").click()
+    page.wait_for_selector("text=The search ended early: chunks/1.js could not be loaded")
+    assert page.get_by_role("button", name="Search the texts again").is_visible()
+    page.close()
 
 
 def test_the_model_is_asked_only_where_a_server_says_so(visit, browser, pages):

@@ -111,13 +111,20 @@ function searchView(onorder) {
         status.textContent = `${foundSentence(found)} in ${fmt(number + 1)} of ${fmt(count)} parts.`;
         if (number % 8 === 0 || number === count - 1) showFound(results, found);
       }
-    } catch (error) {
-      status.textContent = error.message;
+      end(run, found, found.texts.size >= FOUND_KEPT ? "The search ended there." : "");
+    } catch (error) { // what was found so far is not all there is
+      if (run !== state.run) return;
+      end(run, found, `The search ended early: ${error.message}`);
+      button.textContent = "Search the texts again";
+      button.hidden = false;
     }
+  }
+
+  function end(run, found, remark) {
     if (run !== state.run) return;
     showFound(results, found);
     state.running = false;
-    status.textContent = `${foundSentence(found)}.${found.texts.size >= FOUND_KEPT ? " The search ended there." : ""}`;
+    status.textContent = `${foundSentence(found)}. ${remark}`.trim();
     button.hidden = true;
   }
 
