@@ -5,6 +5,7 @@ example; 1 has labels, a steering curve and both kinds of names; 2 fires on test
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -302,13 +303,15 @@ def read_page(text: str) -> ReadPage:
     reader.close()
     found = [(tag, about, "".join(held)) for (tag, about), held in zip(reader.tags, reader.inside, strict=True)]
     data = [one for one in found if one[0] == "script" and one[1].get("type") == "application/json"]
+    packed = [one for one in found if one[0] == "script" and one[1].get("type") == "text/plain"]
     scripts = [held for tag, about, held in found if tag == "script" and "type" not in about]
     policies = [about["content"] or "" for _, about, _ in found if about.get("http-equiv") == "Content-Security-Policy"]
     (policy,) = policies
     directives = [directive.split() for directive in policy.split(";")]
     return ReadPage(
         text,
-        {str(about["id"]).removeprefix("data-"): json.loads(held) for _, about, held in data},
+        {str(about["id"]).removeprefix("data-"): json.loads(held) for _, about, held in data}
+        | {str(about["id"]).removeprefix("data-"): unpack(held) for _, about, held in packed},
         scripts,
         [held for tag, _, held in found if tag == "style"],
         {name: sources for name, *sources in directives},
@@ -319,9 +322,14 @@ def read_page(text: str) -> ReadPage:
 
 def read_chunk(script: str) -> tuple[int, dict]:
     """Read a chunk's script as a browser would: one call."""
-    match = re.fullmatch(r"fastSaeChunk\((\d+),(.*)\);\n", script)
+    match = re.fullmatch(r'fastSaeChunk\((\d+),"([A-Za-z0-9+/=]*)"\);\n', script)
     assert match, script[:100]
-    return int(match[1]), json.loads(match[2])
+    return int(match[1]), unpack(match[2])
+
+
+def unpack(packed: str) -> dict:
+    """Read what a page packs."""
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
 def read_dashboard(folder: Path) -> ReadPage:

@@ -84,5 +84,5 @@ def test_the_store_in_git_holds_every_output_whole(out):
 def test_the_store_holds_little_and_nothing_else():
     wanted = {path for md5 in CACHED.values() for path in objects(md5)}
     size = sum(path.stat().st_size for path in STORE.rglob("*") if path.is_file())
-    assert size <= 40 * 2**20
+    assert size <= 40e6
     assert {path for path in STORE.rglob("*") if path.is_file()} == wanted

@@ -63,7 +63,8 @@ def test_what_has_changed_or_fails_is_told_and_nothing_written(source, arguments
 
 @pytest.mark.slow
 def test_it_runs_from_the_root_too(clone):
-    clone.run(sys.executable, "-c", CODE)
+    (shown,) = [out.text for cell in CELLS for out in cell.get("outputs", ()) if out.output_type == "stream"]
+    assert clone.run(sys.executable, "-c", CODE).stdout == shown
 
 
 def test_it_is_about_ten_lines():

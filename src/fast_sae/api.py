@@ -35,6 +35,7 @@ from fast_sae.features.latent import Feature
 from fast_sae.features.store import FeatureStore
 from fast_sae.features.tables import STAGE as FEATURES
 from fast_sae.features.tables import read_features_table
+from fast_sae.rows import read_rows, reading
 from fast_sae.sae import checkpoint
 from fast_sae.sae.base import SparseAutoencoder
 
@@ -220,10 +221,11 @@ def _first(source: StoredActivations, rows: int | None) -> Rows:
 def _read_names(folder: Path, store: FeatureStore) -> pd.DataFrame:
     """Read the names that were found, and refuse those of other features."""
     store.require_made_of(folder, "interpret_sae")
-    read = pd.read_csv(folder / "interpretations.csv", dtype=str, keep_default_na=False)  # a name may be `NA`
-    read = read[read["status"] == "explained"]
-    columns = {"name": read["interpretation"], "score": pd.to_numeric(read["balanced_accuracy"])}
-    return pd.DataFrame(columns).set_index(read["neuron_idx"].astype(int))
+    path = folder / "interpretations.csv"
+    with reading(path, "interpret_sae"):
+        explained = [row for row in read_rows(path) if row["status"] == "explained"]
+        names = [(row["interpretation"], float(row["balanced_accuracy"] or "nan")) for row in explained]
+        return pd.DataFrame(names, [int(row["neuron_idx"]) for row in explained], ["name", "score"])
 
 
 def _path(given: Path | str | None, default: str) -> Path:

@@ -25,7 +25,7 @@ from fast_sae.annotation.sentence import LATENTS, Sentences
 from fast_sae.annotation.serving import LARGEST_BODY, Site, open_server
 from fast_sae.chat.kinds import Kind
 from fast_sae.errors import ArtifactError, UserError
-from fast_sae.page.page import MODEL, NO_MODEL
+from fast_sae.page.page import MODEL, NO_MODEL, chunk_script
 from fast_sae.sae.checkpoint import sae_sha256
 
 PLAIN = "The wind came first."
@@ -167,7 +167,7 @@ def test_the_page_is_the_dashboards_and_knows_that_it_can_ask(ask, site):
     page = (site.chunks.parent / "index.html").read_text()
     assert reply.body.decode() == page.replace(NO_MODEL, MODEL)
     assert MODEL not in page
-    assert ask("GET", "/chunks/1.js").body == b'fastSaeChunk(1,{"me":1});\n'
+    assert ask("GET", "/chunks/1.js").body == chunk_script(1, {"me": 1}).encode()
 
 
 @pytest.mark.parametrize(

@@ -22,17 +22,24 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def page():
-    page = Page(HOSTILE[0], [], [], {"all": {"texts": HOSTILE, HOSTILE[1]: 1}}, marks={"sae": HOSTILE[2]})
+    page = Page(
+        HOSTILE[0],
+        [],
+        [],
+        {"all": {"texts": HOSTILE, HOSTILE[1]: 1}},
+        {"kept": {"texts": HOSTILE}},
+        marks={"sae": HOSTILE[2]},
+    )
     return read_page(page.html())
 
 
 def test_data_come_back_as_they_were(page):
-    assert page.blocks == {"all": {"texts": HOSTILE, HOSTILE[1]: 1}}
+    assert page.blocks == {"all": {"texts": HOSTILE, HOSTILE[1]: 1}, "kept": {"texts": HOSTILE}}
     assert read_chunk(chunk_script(7, {"texts": HOSTILE})) == (7, {"texts": HOSTILE})
 
 
 def test_no_hostile_text_makes_an_element(page):
-    assert [tag for tag, _ in page.tags].count("script") == 2
+    assert [tag for tag, _ in page.tags].count("script") == 3
     assert not [about for _, about in page.tags if any(name.startswith("on") for name in about)]
     assert ("meta", {"name": "sae", "content": HOSTILE[2]}) in page.tags
 

@@ -248,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
         except (_RefusedError, ConnectionError, TimeoutError):
             raise
-        except Exception:
+        except Exception:  # only a bug: the terminal gets its traceback, and the page an answer
             sys.stderr.write(traceback.format_exc())
             raise _RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug; the server's terminal tells more") from None
         return _JSON, json.dumps(answer, allow_nan=False).encode()

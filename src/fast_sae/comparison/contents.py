@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 import numpy as np
-import pandas as pd
 import yaml
 from jaxtyping import Int
 
@@ -19,6 +18,8 @@ from fast_sae.comparison.behaviour import Behaviour, read_behaviour
 from fast_sae.comparison.collect import alive_latents, read_metrics
 from fast_sae.comparison.revision import Revision
 from fast_sae.errors import ArtifactError, UserError
+from fast_sae.page.cells import flat
+from fast_sae.rows import read_rows
 from fast_sae.sae.checkpoint import sae_sha256
 
 _SAE = "models/sae"
@@ -115,22 +116,10 @@ def _is_stale(stage: dict, made: Mapping[str, tuple[str, str | None]], stale: li
     return any(maker in stale or then != now for maker, now, then in read)
 
 
-def flat_params(section: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each value by its flat key, as JSON.
-
-    >>> [*flat_params({"sae": {"K": 8, "matryoshka": [2, 4]}})]
-    [('sae.K', '8'), ('sae.matryoshka', '[2, 4]')]
-    """
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from flat_params(cast(Json, value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)
-
-
 def _params(revision: Revision) -> dict[str, str]:
     content = yaml.safe_load(revision.text("params.yaml") or "{}")
-    return dict(flat_params(content)) if isinstance(content, dict) else {}
+    settings = flat(content) if isinstance(content, dict) else ()
+    return {key: json.dumps(value, ensure_ascii=False, default=str) for key, value in settings}
 
 
 def _curves(revision: Revision) -> Iterator[tuple[str, list[tuple[float, float]]]]:
@@ -179,8 +168,7 @@ def _names(revision: Revision, folder: Path, stale: list[str]) -> dict[int, str]
     for stage, path, column in _NAMES:
         if stage in stale or not revision.holds(path):
             continue
-        table = pd.read_csv(revision.fetch(path, folder / f"{stage}.csv"), dtype=str, keep_default_na=False)
-        for latent, text, status in zip(table[column], table["interpretation"], table["status"], strict=True):
-            if status in _NAMED and text:
-                names.setdefault(int(latent), text)
+        for row in read_rows(revision.fetch(path, folder / f"{stage}.csv")):
+            if row["status"] in _NAMED:
+                names.setdefault(int(row[column]), row["interpretation"])
     return names

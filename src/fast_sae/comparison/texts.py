@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 
 from fast_sae.comparison.behaviour import Behaviour
 from fast_sae.features.tables import read_features_table
+from fast_sae.page.cells import firing
+from fast_sae.page.texts import TextTable
 
 WINDOWS = 3
 """Texts shown of a latent."""
-Block = list[object]
 
 
 @dataclass(frozen=True)
 class Texts:
     """Texts by number, for two runs that may show the same ones."""
 
-    tokens: dict[str, int] = field(default_factory=dict)
-    numbers: dict[tuple[object, ...], int] = field(default_factory=dict)
+    table: TextTable = field(default_factory=TextTable)
 
     def strongest(self, behaviour: Behaviour, latents: Collection[int]) -> dict[str, dict[str, object]]:
         """Return, by latent, its strongest windows of test and its tokens of the highest lift.
@@ -34,23 +34,10 @@ class Texts:
         for row in rows:
             windows = found[str(row["latent"])]["windows"]
             assert isinstance(windows, list)
-            windows.append([numbers[row["window"]], _firing(row["activations"])])
+            windows.append([numbers[row["window"]], firing(row["activations"])])
         return found
 
-    def block(self) -> dict[str, Block]:
-        """Return all texts seen: [[example, first position, label or null, [number of a token, ...], kinds], ...]."""
-        texts = [[example, first, label, [*ids], kinds] for example, first, label, kinds, *ids in self.numbers]
-        return {"tokens": [*self.tokens], "texts": [*texts]}
-
     def _add(self, behaviour: Behaviour, windows: Sequence[int]) -> dict[int, int]:
-        table = read_features_table(behaviour.store.folder, "texts")
-        return {window: self._number(table.slice(window, 1).to_pylist()[0]) for window in sorted({*windows})}
-
-    def _number(self, row: dict) -> int:
-        ids = [self.tokens.setdefault(token, len(self.tokens)) for token in row["tokens"]]
-        kinds = "".join(map(str, row["kinds"]))
-        return self.numbers.setdefault((row["example"], row["start"], row["label"], kinds, *ids), len(self.numbers))
-
-
-def _firing(activations: Sequence[float]) -> list[int | float]:
-    return [part for at, value in enumerate(activations) if value > 0 for part in (at, float(f"{value:.4g}"))]
+        texts = read_features_table(behaviour.store.folder, "texts")
+        rows = {window: texts.slice(window, 1).to_pylist()[0] for window in sorted({*windows})}
+        return {window: self.table.add(row, row["label"]) for window, row in rows.items()}

@@ -1,11 +1,9 @@
 """Two runs compared, whole: read both, match their latents, write tables and a page."""
 
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 
 import pandas as pd
 
@@ -19,6 +17,7 @@ from fast_sae.comparison.scripts import SCRIPTS, STYLES
 from fast_sae.comparison.side_by_side import differing_params, metric_table
 from fast_sae.comparison.signs import add_signs
 from fast_sae.comparison.texts import Texts
+from fast_sae.page.cells import short
 from fast_sae.page.page import INDEX, Page
 
 REPORTS = Path("reports/compare")
@@ -77,7 +76,7 @@ def comparison_block(
         "latents": _columns(shown),
         "details": details,
         "detailed": min(DETAILED, len(shown)),
-        **texts.block(),
+        **texts.table.block(),
     }
 
 
@@ -95,12 +94,8 @@ def _columns(table: pd.DataFrame) -> Json:
 
 
 def _cell(value: object) -> object:
-    """Round a number to 5 significant digits, but leave whole ones; what is missing or infinite is null."""
-    if value is None or bool(pd.isna(cast(float, value))) or value in (math.inf, -math.inf):
-        return None
-    if not isinstance(value, float):
-        return value
-    return int(value) if value.is_integer() else float(f"{value:.5g}")
+    """Round a number to 5 significant digits, for runs may be close, and leave what is none; pandas' NA is null."""
+    return None if value is pd.NA else short(value, 5) if isinstance(value, float) else value
 
 
 def _safe(name: str) -> str:

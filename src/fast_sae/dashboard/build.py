@@ -29,7 +29,7 @@ def build_dashboard(material: Material, settings: DashboardSettings, folder: Pat
     summary = overview(material, settings, {"size": size, "count": len(ranges), "embedded": single})
     with whole_folder(folder) as part:
         made = _chunks(material, settings, ranges)
-        blocks = {"overview": summary, **({f"chunk-{number}": chunk for number, chunk in made} if single else {})}
+        embedded = {f"chunk-{number}": chunk for number, chunk in made} if single else {}
         for number, chunk in made:
             path = part / CHUNKS / f"{number}.js"
             path.parent.mkdir(exist_ok=True)
@@ -37,7 +37,8 @@ def build_dashboard(material: Material, settings: DashboardSettings, folder: Pat
         run = summary["run"]
         assert isinstance(run, dict)
         title = f"{run['model']} layer {run['layer']}: {M} latents"
-        Page(title, STYLES, SCRIPTS, blocks, marks={"sae": str(run["sae"])}).write(part)
+        marks = {"sae": str(run["sae"])}
+        Page(title, STYLES, SCRIPTS, {"overview": summary}, packed=embedded, marks=marks).write(part)
 
 
 def _chunks(material: Material, settings: DashboardSettings, ranges: list[range]) -> Iterator[tuple[int, Json]]:

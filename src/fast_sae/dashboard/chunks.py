@@ -8,16 +8,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from fast_sae.artifacts import Json
 from fast_sae.dashboard.material import SPLIT, Material
-from fast_sae.dashboard.numbers import short, shorts
 from fast_sae.dashboard.settings import DashboardSettings
 from fast_sae.features.tables import read_features_table
 from fast_sae.features.windows import spread
+from fast_sae.page.cells import firing, short, shorts
+from fast_sae.page.texts import TextTable
 
 _AT_ONCE = 64
 """Latents whose windows are in memory as Python's lists: those of one row group of data/features."""
@@ -42,7 +42,7 @@ class Chunks:
         found: dict[int, Json] = {}
         for at in range(latents.start, latents.stop, _AT_ONCE):
             found |= self._some(range(at, min(at + _AT_ONCE, latents.stop)), texts)
-        return {"tokens": [*texts.tokens], "texts": texts.rows, "latents": found}
+        return {**texts.table.block(), "latents": found}
 
     def _some(self, latents: range, texts: "_Texts") -> dict[int, Json]:
         tables = {
@@ -96,23 +96,17 @@ class Chunks:
 
 
 class _Texts:
-    """The windows of one chunk, each once, in the order in which they are first asked for."""
+    """The windows of one chunk, in the order in which they are first asked for."""
 
     def __init__(self, material: Material) -> None:
-        self._material = material
+        self._material, self.table = material, TextTable()
         self._numbers: dict[int, int] = {}
-        self.tokens: dict[str, int] = {}
-        """The number of each distinct token."""
-        self.rows: list[list[object]] = []
 
     def number(self, window: int) -> int:
         """Return the number that the chunk gives a window, named by its row in the table of texts."""
         if window not in self._numbers:
-            self._numbers[window] = len(self.rows)
             row = self._material.texts.slice(window, 1).to_pylist()[0]
-            tokens = [self.tokens.setdefault(token, len(self.tokens)) for token in row["tokens"]]
-            label = self._material.label_number(row["label"])
-            self.rows.append([row["example"], row["start"], label, tokens, "".join(map(str, row["kinds"]))])
+            self._numbers[window] = self.table.add(row, self._material.label_number(row["label"]))
         return self._numbers[window]
 
 
@@ -126,8 +120,8 @@ def _grouped(table: pa.Table) -> Mapping[int, list[dict]]:
 def _windows(rows: list[dict], texts: _Texts) -> Json:
     top, sampled = ([row for row in rows if row["sample"] == sample] for sample in ("top", "firing"))
     return {
-        "top": [[texts.number(row["window"]), _sparse(row["activations"])] for row in top],
-        "sampled": [[texts.number(row["window"]), row["decile"], _sparse(row["activations"])] for row in sampled],
+        "top": [[texts.number(row["window"]), firing(row["activations"])] for row in top],
+        "sampled": [[texts.number(row["window"]), row["decile"], firing(row["activations"])] for row in sampled],
     }
 
 
@@ -160,12 +154,3 @@ def _coarse(bins: list[dict]) -> list[list[float | int | None]]:
         [short(joined[0]["low"]), short(joined[-1]["high"]), sum(one["tokens"] for one in joined)]
         for joined in quarters.values()
     ]
-
-
-def _sparse(activations: Sequence[float]) -> list[float | int | None]:
-    """Return the position and activation of each token on which a latent fires, one after the other.
-
-    >>> _sparse([0.0, 1.5, 0.0, 2.0])
-    [1, 1.5, 3, 2]
-    """
-    return [entry for at in np.flatnonzero(activations).tolist() for entry in (at, short(activations[at]))]

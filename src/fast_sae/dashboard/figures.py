@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fast_sae.artifacts import Json, read_json
-from fast_sae.dashboard.numbers import shorts
-from fast_sae.dashboard.tables import read_rows, reading
 from fast_sae.errors import ArtifactError
+from fast_sae.page.cells import shorts
+from fast_sae.rows import read_rows, reading
 
 _STAGES = {
     **{"prepare_data": "prepare", "train_sae": "train", "evaluate_sae": "evaluate", "evaluate_in_model": "in_model"},

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_sae.artifacts import Json
-from fast_sae.dashboard.numbers import short
-from fast_sae.dashboard.tables import read_rows, reading
+from fast_sae.page.cells import short
+from fast_sae.rows import read_rows, reading
 
 _SCORES = (
     *("balanced_accuracy", "precision", "recall", "f1", "correlation"),

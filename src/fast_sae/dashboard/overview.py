@@ -1,6 +1,5 @@
 """The block `overview`: the run, its figures, and a row per latent. payload.py says what stands where."""
 
-from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -9,9 +8,9 @@ from fast_sae.artifacts import Json
 from fast_sae.chat.kinds import KIND_NAMES
 from fast_sae.dashboard.layout import lay_out
 from fast_sae.dashboard.material import SPLIT, Material
-from fast_sae.dashboard.numbers import short, shorts
 from fast_sae.dashboard.settings import DashboardSettings
 from fast_sae.features.tables import read_features_table
+from fast_sae.page.cells import flat, short, shorts
 
 _COUNTED = ("examples", "windows", "tokens")
 
@@ -27,7 +26,7 @@ def overview(material: Material, settings: DashboardSettings, chunks: Json) -> J
     figures = material.figures
     return {
         "run": _run(material),
-        "settings": [[key, text] for key, text in sorted(_flat("", material.store.manifest.settings))],
+        "settings": sorted([key, _text(value)] for key, value in flat(material.store.manifest.settings)),
         "metrics": figures.metrics,
         "curves": figures.curves,
         "density": figures.density,
@@ -77,10 +76,6 @@ def _latents(material: Material, settings: DashboardSettings) -> Json:
     }
 
 
-def _flat(prefix: str, value: object) -> Iterator[tuple[str, str]]:
-    """Yield each setting's full name and its value as text."""
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}".lstrip("."), inner)
-    else:
-        yield prefix, "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _text(value: object) -> str:
+    """Write a setting as params.yaml does."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,7 +17,8 @@ Block `overview` (always in index.html):
                 (test); label (number or -1); auroc (of it, on test, or null); token (the one of the highest lift, or
                 null); max (largest activation on validation); x, y (place on the map, 0 to 1)
     chunks      {size, count, embedded}: latent k is in chunk floor(k / size); embedded: as block `chunk-N` of
-                index.html; otherwise in chunks/N.js, which calls fastSaeChunk(N, chunk)
+                index.html; otherwise in chunks/N.js, which calls fastSaeChunk(N, chunk);
+                packed in either case (page/page.py: pack)
 
 A chunk:
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fast_sae.artifacts import Json
-from fast_sae.dashboard.numbers import short
-from fast_sae.dashboard.tables import read_rows, reading
+from fast_sae.page.cells import short
+from fast_sae.rows import read_rows, reading
 
 _PROMPTS = 2
 """Prompts whose continuations are shown of each latent: the first ones of those that are scored."""

@@ -16,11 +16,6 @@ function runName(place) {
   return COMPARE.runs[place].name;
 }
 
-function textOf(number) {
-  const [example, first, label, ids, kinds] = COMPARE.texts[number];
-  return {example, first, label, tokens: ids.map((id) => COMPARE.tokens[id]), kinds};
-}
-
 function pairView(row) {
   const facts = [["decoder cosine", PAIRS.cosine[row]], ["correlation of activations", PAIRS.pearson[row]],
     ["rank correlation", PAIRS.spearman[row]], ["shared top examples", PAIRS.shared_top_examples[row]]]
@@ -74,7 +69,7 @@ function tokenLine(tokens) {
 function strongestTexts(windows) {
   const most = windows.reduce((found, [, flat]) => Math.max(found, ...pairs(flat).values()), 0) || 1;
   return el("ol", {class: "examples"}, windows.map(([number, flat]) => {
-    const [one, active] = [textOf(number), pairs(flat)];
+    const [one, active] = [textAt(COMPARE, number), pairs(flat)];
     const lead = [el("span", {class: "peak"}, fmt(Math.max(0, ...active.values()), 3)),
       one.label !== null && el("span", {class: "label muted"}, words(one.label))];
     return exampleItem(one, active, most, {lead});

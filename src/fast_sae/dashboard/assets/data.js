@@ -65,9 +65,7 @@ function loadChunk(number) {
 
 async function embeddedChunk(number) {
   await new Promise((resolve) => setTimeout(resolve)); // what is on the screen so far is painted first
-  const chunk = readBlock(`chunk-${number}`);
-  if (!chunk) throw new Error(`The page has no block chunk-${number}.`);
-  return chunk;
+  return unpackBlock(`chunk-${number}`);
 }
 
 function chunkBeside(number) {
@@ -79,7 +77,7 @@ function chunkBeside(number) {
       script.remove();
       settle();
     };
-    ARRIVING.set(number, (chunk) => finish(() => resolve(chunk)));
+    ARRIVING.set(number, (chunk) => finish(() => resolve(unpack(chunk))));
     document.head.append(script);
   });
 }
@@ -89,6 +87,6 @@ function chunkOf(latent) {
 }
 
 function windowOf(chunk, number) {
-  const [example, first, label, tokens, kinds] = chunk.texts[number];
-  return {example, first, label: labelName(label), tokens: tokens.map((token) => chunk.tokens[token]), kinds};
+  const one = textAt(chunk, number);
+  return {...one, label: labelName(one.label)};
 }

@@ -72,7 +72,7 @@ function metricsSection() {
   const others = OVERVIEW.metrics.filter((metric) => !headline.includes(`${metric[0]}.${metric[1]}`));
   const sections = [...new Set(others.map((metric) => metric[0]))];
   return el("section", {"aria-label": "Metrics"}, el("h2", {}, "Metrics"),
-    el("p", {class: "muted small"}, "In brackets: 95 % intervals by resampling examples."),
+    el("p", {class: "muted small"}, "In brackets: intervals, of the confidence that params.yaml says."),
     el("div", {class: "cards"}, headline.map((key) => metricCard(key, all.get(key)))),
     others.length ? el("details", {class: "all-metrics"}, el("summary", {}, `${fmt(others.length)} more`),
       el("div", {class: "charts"}, sections.map((section) =>
@@ -83,7 +83,7 @@ function metricTable(section, metrics) {
   const title = SECTIONS[section] || visible(section);
   return el("div", {class: "scroll"}, el("h3", {}, title), el("table", {class: "data"},
     el("caption", {class: "visually-hidden"}, `Metrics: ${title}`),
-    el("thead", {}, el("tr", {}, ["Metric", "Value", "95 % interval"].map((name, i) =>
+    el("thead", {}, el("tr", {}, ["Metric", "Value", "Interval"].map((name, i) =>
       el("th", {scope: "col", class: i ? "numeric" : null}, name)))),
     el("tbody", {}, metrics.map(([, name, value, low, high]) => el("tr", {},
       el("td", {}, el("code", {}, words(name))),

@@ -15,6 +15,7 @@
 //   words(text)                        <bdi> around shown(text): a name from data inside a line of ours; it may break
 //                                      after "_", "." and "/"
 //   readBlock(name)                    the parsed JSON block data-NAME, or null where there is none
+//   unpackBlock(name), unpack(packed)  a promise of what page.py packed into block data-NAME, or into a text
 //   frame(title, ...tools)             the page's header before <main>, with a skip link; returns {header, main}
 //   announce(text)                     says it to screen readers
 //   Any element with a `data-tip` attribute shows it in the page's own tooltip on hover and on keyboard focus.
@@ -112,6 +113,17 @@ function words(text) {
 function readBlock(name) {
   const block = document.getElementById(`data-${name}`);
   return block && JSON.parse(block.textContent);
+}
+
+async function unpackBlock(name) {
+  const block = document.getElementById(`data-${name}`);
+  if (!block) throw new Error(`The page has no block ${name}.`);
+  return unpack(block.textContent);
+}
+
+function unpack(packed) { // base64 of gzipped JSON
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
 function frame(title, ...tools) {

@@ -1,6 +1,7 @@
 // A window of text with its tokens shaded by what a latent does: a snippet, and the whole on click, Enter or Space.
 //
 //   exampleItem(one, active, max, {marks, centre, lead, foot})   a list item; see there
+//   textAt({texts, tokens}, number)   a text of page/texts.py: {example, first, label, tokens, kinds}
 //   pairs(flat)             [position, activation, position, activation, ...] as a map
 //   tokenGroup(...), tokensOf(...), walkTokens(...)               its parts
 //   A page whose texts these are defines KINDS, the names of the token kinds by their number.
@@ -120,4 +121,9 @@ function pairs(flat) {
   const found = new Map();
   for (let i = 0; i < flat.length; i += 2) found.set(flat[i], flat[i + 1]);
   return found;
+}
+
+function textAt({texts, tokens}, number) {
+  const [example, first, label, ids, kinds] = texts[number];
+  return {example, first, label, tokens: ids.map((id) => tokens[id]), kinds};
 }
