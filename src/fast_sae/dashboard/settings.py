@@ -10,7 +10,10 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class DashboardSettings(Settings):
-    """What the page shows of each latent. Size: M · (top + sampled windows) · about 4 bytes a firing token, and the texts."""
+    """What the page shows of each latent.
+
+    Size: M · (top + sampled windows) · about 4 bytes a firing token, and the texts.
+    """
 
     top_windows: Positive
     """Windows of test shown in which a latent is strongest."""
