@@ -10,7 +10,7 @@ from sae_samples import sae_settings
 from fast_sae.sae.base import SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
 from fast_sae.training.dead_latents import DeadLatentCounter
-from fast_sae.training.loop import take_step
+from fast_sae.training.loop import Descent
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded/hypothesaes_2_0_1.json").read_text())
 DEAD_AFTER = 256
@@ -75,8 +75,8 @@ def test_the_same_latents_fire_and_the_same_are_dead(case):
 
 def test_the_weights_after_the_step_equal_the_recorded_ones(case):
     sae, counter = ours(case)
-    optimiser = torch.optim.Adam(sae.parameters(), lr=RECORDED["lr"])
-    take_step(sae, tensor(case["x"]), Step(0, counter), optimiser, clip=RECORDED["clip"], gradient_bits=None)
+    descent = Descent(sae, lr=RECORDED["lr"], clip=RECORDED["clip"], gradient_bits=None)
+    descent.take_step(tensor(case["x"]), Step(0, counter), RECORDED["lr"])
     for name, weight in case["weights_after"].items():
         # Adam's first step is lr · sign(gradient): where a gradient is 0 but for rounding, its sign is noise.
         real = tensor(case["gradients"][name]).abs() > 1e-12 if name != "W_dec" else torch.tensor(True)

@@ -5,6 +5,7 @@ import torch
 from sae_samples import PENALTY, FixedDead, initialised
 
 from fast_sae.sae.base import Step
+from fast_sae.sae.functional import summed_squared_error
 
 X = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 BANDWIDTH = 0.2
@@ -55,7 +56,7 @@ def test_by_hand():
         for parameter, value in ((sae.W_enc, 1.0), (sae.W_dec, 1.0), (sae.b_enc, -0.55), (sae.b_dec, 0.0)):
             parameter.fill_(value)
     x = torch.tensor([[1.0], [1.45]], dtype=torch.float64)
-    loss = sae.loss(x, Step(0, FixedDead(torch.zeros(1, dtype=torch.bool)), lambda p, t: (p - t).square().sum() / 2))
+    loss = sae.loss(x, Step(0, FixedDead(torch.zeros(1, dtype=torch.bool)), summed_squared_error))
     assert loss.total.item() == pytest.approx((0.55**2 + 0.55**2) / 2 + 2 * 1)
     loss.total.backward()
     # ∂R/∂f = (x̂ − x) = −0.55 for the first row; ∂f/∂θ = −0.4/0.2; ∂‖f‖₀/∂θ = −1/0.2, over two rows

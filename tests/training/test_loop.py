@@ -11,10 +11,13 @@ from samples import array_source, runtime
 from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.sae.settings import ARCHITECTURES
 from fast_sae.training import loop
+from fast_sae.training.adam import ClippedAdam
 from fast_sae.training.centre import CENTRES
+from fast_sae.training.gradients import gradients_of
 from fast_sae.training.loop import train_sae
 from fast_sae.training.settings import TrainSettings
 from fast_sae.training.validation import Validation, validate
+from fast_sae.training.workers import Workers
 
 RUNTIME = runtime(sae_batch_rows=50)
 
@@ -127,7 +130,7 @@ def test_validation_loss_is_one_ratio_of_sums_whatever_the_portions():
 
     whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
     for size in (7, 100):
-        assert validate(run.sae, Portions(size)).loss == pytest.approx(whole.item(), rel=1e-10)
+        assert validate(gradients_of(run.sae, Workers()), Portions(size)).loss == pytest.approx(whole.item(), rel=1e-10)
 
 
 def test_a_large_mean_costs_validation_no_digits():
@@ -141,7 +144,7 @@ def test_a_large_mean_costs_validation_no_digits():
             return iter([x])
 
     whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
-    assert validate(run.sae, Whole()).loss == pytest.approx(whole.item(), rel=1e-5)
+    assert validate(gradients_of(run.sae, Workers()), Whole()).loss == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_activations_without_a_trained_kind_are_told():
@@ -194,9 +197,9 @@ def test_the_scale_of_the_data_changes_nothing_once_rows_are_scaled():
 
 def test_the_learning_rate_follows_its_schedule(monkeypatch):
     used = []
-    original = torch.optim.Adam.step
+    original = ClippedAdam.step
     monkeypatch.setattr(
-        torch.optim.Adam, "step", lambda self, *a: used.append(self.param_groups[0]["lr"]) or original(self, *a)
+        ClippedAdam, "step", lambda self, *a: used.append(self.param_groups[0]["lr"]) or original(self, *a)
     )
     trained(epochs=2, patience=9, schedule="linear", lr_end=0.001, lr_warmup_steps=4, lr_decay_steps=5)
     assert len(used) == 20

@@ -5,7 +5,7 @@ from sae_samples import initialised
 
 from fast_sae.sae.base import Step
 from fast_sae.training.dead_latents import DeadLatentCounter
-from fast_sae.training.loop import take_step
+from fast_sae.training.loop import Descent
 from fast_sae.training.resampling import resample
 
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -14,10 +14,10 @@ X = torch.randn(40, 6, generator=torch.Generator().manual_seed(1), dtype=torch.f
 def stepped(architecture="jumprelu"):
     """An SAE and its optimiser after one step, so that Adam remembers something of every latent."""
     sae = initialised(architecture=architecture, K=12)
-    optimiser = torch.optim.Adam(sae.parameters(), lr=1e-3)
+    descent = Descent(sae, lr=1e-3, clip=1.0, gradient_bits=None)
     counter = DeadLatentCounter(12, 5, torch.device("cpu"))
-    take_step(sae, X, Step(0, counter), optimiser, clip=1.0, gradient_bits=None)
-    return sae, optimiser
+    descent.take_step(X, Step(0, counter), 1e-3)
+    return sae, descent.optimiser
 
 
 def generator():

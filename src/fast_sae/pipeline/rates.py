@@ -15,7 +15,7 @@ from fast_sae.preflight import Parsed
 from fast_sae.sae.base import Step
 from fast_sae.sae.build import build_sae
 from fast_sae.training.dead_latents import DeadLatentCounter
-from fast_sae.training.loop import take_step
+from fast_sae.training.loop import Descent
 
 _LOADED_IN_SECONDS = 1_000_000_000
 """Bytes of weights that load in a few seconds."""
@@ -73,12 +73,11 @@ def _try_steps(parsed: Parsed, d_in: int, dtype: torch.dtype, device: torch.devi
     generator = torch.Generator().manual_seed(0)
     sae.initialise(torch.zeros(d_in), generator)
     rows = torch.randn(parsed.train.batch_size, d_in, generator=generator).to(device, dtype)
-    optimiser = torch.optim.Adam(sae.parameters(), lr=parsed.train.lr)
+    descent = Descent(sae, lr=parsed.train.lr, clip=parsed.train.clip, gradient_bits=None)
     dead = DeadLatentCounter(parsed.sae.M, parsed.train.dead_after_steps, device)
 
     def steps() -> None:
-        loss = take_step(sae, rows, Step(0, dead), optimiser, clip=parsed.train.clip, gradient_bits=None)
-        loss.total.item()
+        descent.take_step(rows, Step(0, dead), parsed.train.lr).total.item()
 
     return float(np.median([_seconds(steps) for _ in range(_STEPS + 1)][1:]))  # the first one warms up
 

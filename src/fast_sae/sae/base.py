@@ -102,12 +102,20 @@ class SparseAutoencoder(nn.Module, ABC):
         super().__init__()
         self.settings, self.options = settings, options
         self.d_in = d_in
-        self.W_enc = nn.Parameter(torch.zeros(d_in, settings.M))
+        self.W_enc = nn.Parameter(torch.zeros(settings.M, d_in).T)  # a latent's weights side by side in memory
         self.b_enc = nn.Parameter(torch.zeros(settings.M))
         self.W_dec = nn.Parameter(torch.zeros(settings.M, d_in))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         steers = isinstance(options, PenaltyOptions)
         self.coefficient = SparsityCoefficient(options, settings.K) if steers else None
+
+    @property
+    def keeps_largest(self) -> int | None:
+        """The K of an SAE that keeps the K largest positive pre-activations of each row, in training and inference.
+
+        None for all others. Training can do without most of the arithmetic where it knows this.
+        """
+        return None
 
     @abstractmethod
     def activate(self, pre: Float[Tensor, "batch M"]) -> Float[Tensor, "batch M"]:

@@ -1,13 +1,14 @@
 """The stateless mathematics that the architectures share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-ReconstructionLoss = Callable[[Float[Tensor, "batch d_in"], Float[Tensor, "batch d_in"]], Float[Tensor, ""]]
-"""Compares a prediction with its target."""
+Number = TypeVar("Number", float, Tensor)
 
 
 def top_k(pre: Float[Tensor, "batch M"], k: int) -> Float[Tensor, "batch M"]:
@@ -30,29 +31,46 @@ def batch_top_k(pre: Float[Tensor, "batch M"], k: int) -> Float[Tensor, "batch M
     return top_k(pre.reshape(1, -1), k * len(pre)).view_as(pre)
 
 
-def normalized_mse(prediction: Float[Tensor, "batch d_in"], target: Float[Tensor, "batch d_in"]) -> Float[Tensor, ""]:
-    """Sum of squared errors over the sum of squared deviations of the target from its batch mean.
+@dataclass(frozen=True)
+class ReconstructionLoss:
+    """Squared error of a prediction over what it is compared with: the target's deviations, or its rows."""
 
-    Equation: sum ‖prediction − target‖² / sum ‖target − mean(target)‖², as HypotheSAEs trains with (its
-    `_normalized_mse`). A training loss: the metrics take their mean over the whole set.
+    over_deviations: bool
 
-    >>> normalized_mse(torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [3.0]]))
-    tensor(5.)
-    """
-    return (prediction - target).square().sum() / (target - target.mean(0)).square().sum()
+    def __call__(
+        self, prediction: Float[Tensor, "batch d_in"], target: Float[Tensor, "batch d_in"]
+    ) -> Float[Tensor, ""]:
+        """Return Σ ‖prediction − target‖² / denominator."""
+        deviations = (target - target.mean(0)).square().sum() if self.over_deviations else target.new_zeros(())
+        return (prediction - target).square().sum() / self.denominator(len(target), deviations)
+
+    def denominator(self, rows: int, deviations: Number) -> Number | int:
+        """Return what the sum of squared errors is divided by.
+
+        Args:
+            rows: Rows of the target.
+            deviations: Σ ‖target − mean(target)‖².
+        """
+        return deviations if self.over_deviations else rows
 
 
-def summed_squared_error(
-    prediction: Float[Tensor, "batch d_in"], target: Float[Tensor, "batch d_in"]
-) -> Float[Tensor, ""]:
-    """Mean over the batch of the squared error summed over dimensions: E‖prediction − target‖².
+normalized_mse = ReconstructionLoss(over_deviations=True)
+"""Sum of squared errors over the sum of squared deviations of the target from its batch mean.
 
-    The loss that the λ of an L1 or L0 penalty is published for (FAST, arXiv:2506.07691; SAELens).
+Equation: Σ ‖prediction − target‖² / Σ ‖target − mean(target)‖², as HypotheSAEs trains with (its `_normalized_mse`). A
+training loss: the metrics take their mean over the whole set.
 
-    >>> summed_squared_error(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [1.0, 1.0]]))
-    tensor(5.)
-    """
-    return (prediction - target).square().sum() / len(target)
+>>> normalized_mse(torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [3.0]]))
+tensor(5.)
+"""
+summed_squared_error = ReconstructionLoss(over_deviations=False)
+"""Mean over the batch of the squared error summed over dimensions: E‖prediction − target‖².
+
+The loss that the λ of an L1 or L0 penalty is published for (FAST, arXiv:2506.07691; SAELens).
+
+>>> summed_squared_error(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [1.0, 1.0]]))
+tensor(5.)
+"""
 
 
 def prefix_reconstructions(

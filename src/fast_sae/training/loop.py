@@ -1,10 +1,11 @@
 """The training loop: HypotheSAEs' recipe by default, with the weights of the best epoch kept.
 
-It knows an architecture only by `loss`, `before_step`, `after_step`, `finalise`, `aim` and `distance_from_target`, and
-never asks which one it has.
+It knows an architecture only by `loss`, `keeps_largest`, `before_step`, `after_step`, `finalise`, `aim` and
+`distance_from_target`, and never asks which one it has.
 Train fits; validation stops and calibrates; nothing else is read.
 
-Cost of one step: four dense products of batch · d_in · M multiplications (encode, decode, and their gradients).
+Cost of one step: four dense products of batch · d_in · M multiplications (encode, decode, and their gradients); one,
+where few latents of a row are active and known to be (`sparse_gradients`).
 """
 
 import copy
@@ -25,13 +26,16 @@ from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
 from fast_sae.sae.functional import ReconstructionLoss, normalized_mse, summed_squared_error
 from fast_sae.sae.settings import SAESettings
+from fast_sae.training.adam import ClippedAdam
 from fast_sae.training.batches import RowBatches
 from fast_sae.training.centre import CENTRES, unit_scale
 from fast_sae.training.dead_latents import DeadLatentCounter
+from fast_sae.training.gradients import gradients_of
 from fast_sae.training.history import History
 from fast_sae.training.resampling import resample
 from fast_sae.training.settings import TrainSettings
 from fast_sae.training.validation import Validation, validate
+from fast_sae.training.workers import Workers
 
 _LOSSES: Mapping[str, ReconstructionLoss] = {"nmse": normalized_mse, "sse": summed_squared_error}
 """The values of train.loss."""
@@ -72,7 +76,7 @@ class _Run:
         self, sae: SparseAutoencoder, settings: TrainSettings, rows: RowBatches, validation: RowBatches
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
-        self.optimiser = torch.optim.Adam(sae.parameters(), lr=settings.lr)
+        self.descent = Descent(sae, lr=settings.lr, clip=settings.clip, gradient_bits=settings.gradient_bits)
         total = settings.epochs * len(rows)
         self.rate = settings.learning_rate(total)
         if sae.fixed_coefficient and sae.distance_from_target(0.0, total):
@@ -95,7 +99,7 @@ class _Run:
                 self._epoch(epoch, progress)
                 epoch += 1
                 self.sae.finalise(self.validation)
-                found = validate(self.sae, self.validation)
+                found = validate(self.descent.gradients, self.validation)
                 self.history.add_point("validation_loss", self.steps, _finite(found.loss, epoch))
                 self.sae.aim(found.l0)
                 reached = (self.sae.distance_from_target(found.l0, self.steps), self._objective(found))
@@ -120,11 +124,8 @@ class _Run:
             progress.update()
 
     def _step(self, x: Tensor) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate.at(self.steps)
         step = Step(self.steps, self.dead, _LOSSES[self.settings.loss])
-        settings = self.settings
-        loss = take_step(self.sae, x, step, self.optimiser, clip=settings.clip, gradient_bits=settings.gradient_bits)
+        loss = self.descent.take_step(x, step, self.rate.at(self.steps))
         self.dead.observe(loss.fired)
         self.silent.observe(loss.fired)
         self.steps += 1
@@ -138,7 +139,7 @@ class _Run:
         seed = self.settings.seed + self.steps
         x = self.rows.sample(self.settings.init_rows, seed)
         generator = torch.Generator().manual_seed(seed)
-        restarted = resample(self.sae, self.dead.dead, x, self.optimiser, generator)
+        restarted = resample(self.sae, self.dead.dead, x, self.descent.optimiser, generator)
         self.dead.forgive(restarted)
         self.resampled += int(restarted.sum())
 
@@ -164,29 +165,33 @@ class _Run:
         }
 
 
-def take_step(
-    sae: SparseAutoencoder,
-    x: Float[Tensor, "batch d_in"],
-    step: Step,
-    optimiser: torch.optim.Optimizer,
-    *,
-    clip: float,
-    gradient_bits: int | None,
-) -> Loss:
-    """Take one training step: gradient, projection, clip, optimiser, unit norms, in HypotheSAEs' order.
+class Descent:
+    """What takes an SAE a step further down: gradient, projection, clip, Adam, unit norms, in HypotheSAEs' order.
 
     Differs from HypotheSAEs: where `gradient_bits` is given, gradients are rounded behind the clip.
     """
-    loss = sae.loss(x, step)
-    optimiser.zero_grad()
-    loss.total.backward()
-    sae.before_step()
-    torch.nn.utils.clip_grad_norm_(sae.parameters(), clip)
-    if gradient_bits is not None:
-        sae.round_gradients(gradient_bits)
-    optimiser.step()
-    sae.after_step(loss, optimiser.param_groups[0]["lr"])
-    return loss
+
+    def __init__(self, sae: SparseAutoencoder, *, lr: float, clip: float, gradient_bits: int | None) -> None:
+        """Start with no momentum.
+
+        Args:
+            sae: With the weights to start from, where it shall be trained.
+            lr: Learning rate, until it is set anew.
+            clip: Largest norm of the gradient.
+            gradient_bits: Bits kept of each gradient; None: all.
+        """
+        workers = Workers()
+        self.sae = sae
+        self.optimiser = ClippedAdam(sae, lr=lr, clip=clip, gradient_bits=gradient_bits, workers=workers)
+        self.gradients = gradients_of(sae, workers)
+
+    def take_step(self, x: Float[Tensor, "batch d_in"], step: Step, lr: float) -> Loss:
+        """Take one step on a batch, at a learning rate."""
+        self.optimiser.param_groups[0]["lr"] = lr
+        loss = self.gradients(x, step)
+        self.optimiser.step()
+        self.sae.after_step(loss, lr)
+        return loss
 
 
 def _start(rows: RowBatches, settings: TrainSettings) -> tuple[Float[Tensor, " d_in"], float]:

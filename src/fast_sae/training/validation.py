@@ -1,10 +1,11 @@
 """How an SAE does on validation data, by the rule of inference; nothing that training counts is touched."""
 
+import operator
 from dataclasses import dataclass
+from functools import reduce
 
-import torch
-
-from fast_sae.sae.base import Batches, SparseAutoencoder
+from fast_sae.sae.base import Batches
+from fast_sae.training.gradients import Gradients
 
 
 @dataclass(frozen=True)
@@ -21,22 +22,13 @@ class Validation:
     """Mean sparsity penalty, without λ; 0 if the SAE has none."""
 
 
-@torch.no_grad()
-def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
+def validate(gradients: Gradients, rows: Batches) -> Validation:
     """Measure an SAE on all rows."""
-    errors = torch.zeros(len(sae.settings.prefixes), dtype=torch.float64)
-    total = torch.zeros(sae.d_in, dtype=torch.float64)
-    squares, active, penalty = 0.0, 0, 0.0
-    for x in rows:
-        pre = sae.pre_activations(x)
-        latents = sae.activate(pre)
-        penalty += len(x) * float(sae.penalty(pre, latents)) if sae.coefficient else 0.0
-        for i, reconstruction in enumerate(sae.reconstructions(latents)):
-            errors[i] += (reconstruction - x).double().square().sum().cpu()
-        centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
-        total += centred.sum(0).cpu()
-        squares += float(centred.square().sum())
-        active += int((latents > 0).sum())
-    n = rows.rows
-    variance = squares - float(total.square().sum()) / n
-    return Validation(float(errors.mean()) / variance, active / n, variance / n, penalty / n)
+    found = reduce(operator.add, map(gradients.measure, rows))
+    variance = found.deviations
+    return Validation(
+        loss=float(found.squares.mean()) / variance,
+        l0=found.active / found.rows,
+        variance=variance / found.rows,
+        penalty=found.penalty / found.rows,
+    )

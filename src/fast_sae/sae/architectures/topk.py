@@ -15,6 +15,11 @@ class Options(Settings):
 class Architecture(SparseAutoencoder):
     """f = ReLU(top-K(pre))."""
 
+    @property
+    def keeps_largest(self) -> int:
+        """K."""
+        return self.settings.K
+
     def activate(self, pre: Float[Tensor, "batch M"]) -> Float[Tensor, "batch M"]:
         """Keep the K largest pre-activations of each row, where they are positive."""
         return top_k(pre, self.settings.K)

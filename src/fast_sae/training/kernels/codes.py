@@ -1,0 +1,265 @@
+"""Loops over few active latents for the CPU, compiled by numba; a dense product would do M / K times their work.
+
+A code holds the latents of `batch` rows in C places each: values (batch, C) and index (batch, C), where the index M
+stands for no latent. Every kernel works on the rows or latents it is given and lets go of the interpreter, so that
+threads share the work (`workers`); none adds across threads, so that their number changes no result.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+
+from fast_sae.training.kernels.compile import kernel
+
+_BLOCK = 32
+"""Pre-activations looked at together: most blocks hold nothing to keep."""
+
+
+@kernel
+@no_type_check
+def centre(x, shift, out, sums):
+    """Write x − shift to `out`; add its column sums to `sums`, float64; return the sum of its squares."""
+    squares = 0.0
+    for b in range(len(x)):
+        part = x.dtype.type(0)
+        row, centred = x[b], out[b]
+        for d in range(x.shape[1]):
+            centred[d] = row[d] - shift[d]
+            part += centred[d] * centred[d]
+            sums[d] += centred[d]
+        squares += part
+    return squares
+
+
+@kernel
+@no_type_check
+def count_above(row, threshold):
+    """Count the numbers above a threshold."""
+    zero, one = row.dtype.type(0), row.dtype.type(1)
+    found = zero
+    for i in range(len(row)):
+        found += one if row[i] > threshold else zero
+    return int(found)
+
+
+@kernel
+@no_type_check
+def bracket(row, k, slack, guess):
+    """Find low < high so that above `low` lie k to k + slack numbers, or all positive ones if they are fewer.
+
+    Where equal numbers forbid that, `low` and `high` are neighbours, the k-th largest is `high`, and more than k lie
+    above `low`. By counting at one threshold after another, from `guess` on: no sort, and eight numbers an instruction.
+    """
+    zero, half = row.dtype.type(0), row.dtype.type(0.5)
+    low, high = zero, guess
+    above = count_above(row, high)
+    while above >= k:
+        low = high
+        if above <= k + slack:
+            return low, high
+        high *= row.dtype.type(1.5)
+        above = count_above(row, high)
+    above = count_above(row, low)
+    while above > k + slack:
+        middle = low * half + high * half
+        if not low < middle < high:
+            break
+        found = count_above(row, middle)
+        if found >= k:
+            low, above = middle, found
+        else:
+            high = middle
+    return low, high
+
+
+@kernel
+@no_type_check
+def gather_above(row, threshold, values, index):
+    """Copy the numbers above a threshold, in order, and where they stand; return how many."""
+    zero, one = row.dtype.type(0), row.dtype.type(1)
+    n = 0
+    for start in range(0, len(row), _BLOCK):
+        end = min(start + _BLOCK, len(row))
+        found = zero
+        for i in range(start, end):
+            found += one if row[i] > threshold else zero
+        if found > zero:
+            for i in range(start, end):
+                if row[i] > threshold:
+                    values[n] = row[i]
+                    index[n] = i
+                    n += 1
+    return n
+
+
+@kernel
+@no_type_check
+def select(pre, names, none, values, index, found, where):
+    """Keep the k largest pre-activations of each row, where they are positive, by rising latent; of equals the first.
+
+    Args:
+        pre: (batch, columns).
+        names: The latent that each column belongs to.
+        none: The index of no latent.
+        values: (batch, k), filled.
+        index: (batch, k), filled.
+        found: (columns,), scratch.
+        where: (columns,), scratch.
+    """
+    k = values.shape[1]
+    guess = pre.dtype.type(1)
+    for b in range(len(pre)):
+        low, _ = bracket(pre[b], k, k, guess)
+        guess = low if low > 0 else guess
+        n = gather_above(pre[b], low, found, where)
+        high, ties = low, 0
+        if n > k:
+            low, high = bracket(found[:n], k, 0, guess)
+            if count_above(found[:n], low) == k:
+                high = low
+            ties = k - count_above(found[:n], high)
+        out = 0
+        for i in range(n):
+            value = found[i]
+            if value > high or (value > low and ties > 0):
+                ties -= value <= high
+                values[b, out] = value
+                index[b, out] = names[where[i]]
+                out += 1
+        for i in range(out, k):
+            values[b, i] = 0
+            index[b, i] = none
+
+
+@kernel
+@no_type_check
+def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, layers, slopes):
+    """Reconstruct from each prefix, and differentiate half the squared error by every value.
+
+    Equations, for prefix p and the latents j below it: e_p = bias + Σ_j f_j W_dec[j] − target; the slope of a latent in
+    the prefixes from q on is Σ_{p ≥ q} e_p · W_dec[j]. The caller multiplies by what the loss divides by.
+
+    Args:
+        values: (batch, k).
+        index: (batch, k), rising in each row.
+        prefixes: (prefix,), the rising sizes.
+        W_dec: (M, d_in).
+        bias: (d_in,).
+        target: (batch, d_in).
+        first: Layer of the first prefix.
+        errors: (batch, layer, d_in), filled from `first` on with Σ_{p ≥ q} e_p for each q.
+        layers: (batch, k), filled with the layer, `first` + q, of each latent; of no latent with `first`.
+        slopes: (batch, k), filled.
+
+    Returns:
+        Σ over rows of ‖e_p‖² for each p, float64.
+    """
+    batch, k = values.shape
+    n_prefixes, d_in = len(prefixes), len(bias)
+    squares = np.zeros(n_prefixes)
+    for b in range(batch):
+        at = 0
+        for p in range(n_prefixes):
+            error, before, wanted = errors[b, first + p], errors[b, first + max(p - 1, 0)], target[b]
+            if p == 0:
+                for d in range(d_in):
+                    error[d] = bias[d] - wanted[d]
+            else:
+                for d in range(d_in):
+                    error[d] = before[d]
+            while at < k and index[b, at] < prefixes[p]:
+                value, direction = values[b, at], W_dec[index[b, at]]
+                for d in range(d_in):
+                    error[d] += value * direction[d]
+                layers[b, at] = first + p
+                at += 1
+            squares[p] += _dot(error, error)
+        for p in range(n_prefixes - 2, -1, -1):
+            error, after = errors[b, first + p], errors[b, first + p + 1]
+            for d in range(d_in):
+                error[d] += after[d]
+        for i in range(at):
+            slopes[b, i] = _dot(errors[b, layers[b, i]], W_dec[index[b, i]])
+        for i in range(at, k):
+            slopes[b, i] = 0
+            layers[b, i] = first
+    return squares
+
+
+@kernel
+@no_type_check
+def _dot(a, b):
+    total = a.dtype.type(0)
+    for d in range(len(a)):
+        total += a[d] * b[d]
+    return total
+
+
+@kernel
+@no_type_check
+def mark(index, fired):
+    """Mark each latent of a code; the last place of `fired` stands for no latent."""
+    for b in range(len(index)):
+        for i in range(index.shape[1]):
+            fired[index[b, i]] = True
+
+
+@kernel
+@no_type_check
+def by_latent(index, starts, entries):
+    """Sort the places of a flat code by latent: those of latent j are entries[starts[j] : starts[j + 1]], rising."""
+    starts[:] = 0
+    for place in range(len(index)):
+        starts[index[place] + 1] += 1
+    for j in range(len(starts) - 1):
+        starts[j + 1] += starts[j]
+    for place in range(len(index)):
+        j = index[place]
+        entries[starts[j]] = place
+        starts[j] += 1
+    for j in range(len(starts) - 1, 0, -1):
+        starts[j] = starts[j - 1]
+    starts[0] = 0
+
+
+@kernel
+@no_type_check
+def gradients(first, last, starts, entries, places, values, layers, slopes, scales, x, errors, W_dec, out):
+    """Add up the gradients of the latents from `first` to `last`, and take out of W_dec's what is along its rows.
+
+    Args:
+        first: Number of a latent.
+        last: Number of a latent.
+        starts: As `by_latent` gives it.
+        entries: As `by_latent` gives it.
+        places: C, the places of one row.
+        values: (batch · C,).
+        layers: (batch · C,): which of a row's errors a place adds to.
+        slopes: (batch · C,).
+        scales: (layer,): what errors and slopes of a layer are multiplied by.
+        x: (batch, d_in), what the encoder reads.
+        errors: (batch, layer, d_in).
+        W_dec: (M, d_in).
+        out: The gradients of W_dec (M, d_in), of W_enc's transpose (M, d_in) and of b_enc (M,), filled.
+    """
+    of_W_dec, of_W_enc, of_b_enc = out
+    d_in = x.shape[1]
+    for j in range(first, last):
+        decoder, encoder = of_W_dec[j], of_W_enc[j]
+        decoder[:] = 0
+        encoder[:] = 0
+        bias = x.dtype.type(0)
+        for at in range(starts[j], starts[j + 1]):
+            place = entries[at]
+            b, layer = place // places, layers[place]
+            value, slope = values[place] * scales[layer], slopes[place] * scales[layer]
+            error, row = errors[b, layer], x[b]
+            bias += slope
+            for d in range(d_in):
+                decoder[d] += value * error[d]
+            for d in range(d_in):
+                encoder[d] += slope * row[d]
+        of_b_enc[j] = bias
+        along = _dot(decoder, W_dec[j])
+        for d in range(d_in):
+            decoder[d] -= along * W_dec[j, d]

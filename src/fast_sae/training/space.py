@@ -1,0 +1,110 @@
+"""The memory of a step over few active latents, kept from step to step: fresh pages cost more than the arithmetic."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int16, Int32, Int64
+from torch import Tensor
+
+from fast_sae.sae.base import SparseAutoencoder
+
+_TILE = 2**19
+"""Pre-activations that one thread encodes at once: few enough for the cache to keep them until they are selected."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A part of the loss: reconstructions from some of the largest latents of each row."""
+
+    k: int
+    """Latents of a row, at most."""
+    prefixes: tuple[int, ...]
+    weight: float
+    """What the mean of its losses over the prefixes counts."""
+    place: int = 0
+    """Its first place in the code of a row."""
+    layer: int = 0
+    """The first of its layers, one a prefix, among the errors of a row."""
+
+    def after(self, other: "Term") -> "Term":
+        """Put this term behind another."""
+        return replace(self, place=other.places.stop, layer=other.layers.stop)
+
+    @property
+    def places(self) -> slice:
+        """Its places in the code of a row."""
+        return slice(self.place, self.place + self.k)
+
+    @property
+    def layers(self) -> slice:
+        """Its layers among the errors of a row."""
+        return slice(self.layer, self.layer + len(self.prefixes))
+
+
+@dataclass(frozen=True)
+class Code:
+    """The latents of some rows, and what the loss says of them; the index M stands for no latent."""
+
+    centred: Float[np.ndarray, "batch d_in"]
+    """What the encoder reads."""
+    values: Float[np.ndarray, "batch place"]
+    index: Int32[np.ndarray, "batch place"]
+    layers: Int16[np.ndarray, "batch place"]
+    """Which of the row's errors a latent adds to."""
+    slopes: Float[np.ndarray, "batch place"]
+    """Half the derivative of the squared errors by each value."""
+    errors: Float[np.ndarray, "batch layer d_in"]
+
+    def rows(self, first: int, last: int) -> "Code":
+        """View some of the rows."""
+        return Code(**{name: array[first:last] for name, array in vars(self).items()})
+
+
+class Space:
+    """The arrays of a step on the CPU."""
+
+    def __init__(self, sae: SparseAutoencoder, last: Term, threads: int) -> None:
+        """Make what hangs on no batch, and give the parameters gradients to keep.
+
+        Args:
+            sae: In training.
+            last: The last term of its loss.
+            threads: Who share the work.
+        """
+        M = sae.settings.M
+        self._places, self._layers, self._d_in = last.places.stop, last.layers.stop, sae.d_in
+        self.W_dec, self.b_dec = sae.W_dec.detach().numpy(), sae.b_dec.detach().numpy()
+        self.dtype = self.W_dec.dtype
+        for parameter in sae.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self.names = np.arange(M, dtype=np.int32)
+        self.starts: Int64[np.ndarray, " latent"] = np.empty(M + 2, np.int64)
+        """Where each latent's entries start; that of no latent among them, and the end."""
+        self.scales: Float[np.ndarray, " layer"] = np.zeros(self._layers, self.dtype)
+        """What errors and slopes of a layer are multiplied by."""
+        self.tile: Float[Tensor, "thread number"] = torch.empty(threads, max(_TILE, M), dtype=sae.W_dec.dtype)
+        self.found = np.empty((threads, M), self.dtype)
+        self.where = np.empty((threads, M), np.int32)
+        self._code, self._entries = self._make(0), np.empty(0, np.int64)
+
+    def code(self, batch: int) -> Code:
+        """Return arrays for so many rows; new ones only for more than ever before."""
+        if batch > len(self._code.centred):
+            self._code, self._entries = self._make(batch), np.empty(batch * self._places, np.int64)
+        return self._code.rows(0, batch)
+
+    def entries(self, batch: int) -> Int64[np.ndarray, " entry"]:
+        """Return room for the places of so many rows, sorted by latent."""
+        return self._entries[: batch * self._places]
+
+    def _make(self, batch: int) -> Code:
+        places = (batch, self._places)
+        return Code(
+            centred=np.empty((batch, self._d_in), self.dtype),
+            values=np.empty(places, self.dtype),
+            index=np.empty(places, np.int32),
+            layers=np.empty(places, np.int16),
+            slopes=np.empty(places, self.dtype),
+            errors=np.empty((batch, self._layers, self._d_in), self.dtype),
+        )

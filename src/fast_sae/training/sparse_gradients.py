@@ -1,0 +1,197 @@
+"""The gradients of Top-K's loss in closed form: one dense product, and the rest in proportion to K.
+
+Equations, for x̂ = b_dec + Σ_j f_j W_dec[j] over the active latents j, z = x − b_dec, e = x̂ − x, and a loss Σ‖e‖² / D
+whose D hangs on the data alone:
+
+    ∂/∂f_j = 2 e · W_dec[j] / D          ∂/∂W_dec[j] = Σ f_j · 2 e / D        ∂/∂b_dec = Σ 2 e / D − W_enc ∂/∂b_enc
+    ∂/∂W_enc[:, j] = Σ ∂/∂f_j · z        ∂/∂b_enc[j] = Σ ∂/∂f_j
+
+summed over the rows in which j is active. `SparseAutoencoder.loss` with autograd is the same in plain words, and what
+this is tested against.
+
+Cost of a row: 2 · d_in · M operations for the encoder, which a matrix product does at the processor's full speed, and
+about 10 · d_in · K in memory's. Where latents are dead, those are encoded once more, for the auxiliary term. Memory:
+a few thousand rows' pre-activations, and (prefixes + terms) copies of the batch.
+"""
+
+import math
+import operator
+from functools import reduce
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fast_sae.sae.base import Loss, SparseAutoencoder, Step
+from fast_sae.training.kernels import codes
+from fast_sae.training.space import Code, Space, Term
+from fast_sae.training.sums import Sums
+from fast_sae.training.workers import Workers
+
+_MEASURED = 1024
+"""Rows that are reconstructed at once where no gradient is wanted."""
+
+
+class SparseGradients:
+    """The gradients of an SAE on the CPU that keeps the K largest pre-activations of each row."""
+
+    def __init__(self, sae: SparseAutoencoder, workers: Workers) -> None:
+        """Share the work on an SAE among workers."""
+        assert sae.keeps_largest is not None
+        settings, M = sae.settings, sae.settings.M
+        self._sae, self._workers = sae, workers
+        self._main = last = Term(sae.keeps_largest, settings.prefixes, 1.0)
+        self._multi = self._aux = None
+        if settings.multi_k and settings.multi_coef:
+            self._multi = last = Term(settings.multi_k, (M,), settings.multi_coef).after(last)
+        if settings.n_aux and settings.aux_coef:
+            self._aux = last = Term(settings.n_aux, (M,), settings.aux_coef).after(last)
+        self._space = Space(sae, last, workers.threads)
+
+    @torch.no_grad()
+    def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
+        """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
+        code = self._space.code(len(x))
+        with self._workers.one_thread_each():
+            sums, multi = self._encode(x, code)
+            fired = self._fired(code)
+            denominator = step.reconstruction_loss.denominator(len(x), sums.deviations)
+            reconstruction = self._weigh(self._main, float(sums.squares.sum()), denominator)
+            total = reconstruction
+            if self._multi:
+                total += self._weigh(self._multi, multi, denominator)
+            if self._aux:
+                total += self._revive(self._aux, code, step, step.dead.after(fired))
+            self._add_up(code)
+        total, reconstruction, l0 = (x.new_tensor(value) for value in (total, reconstruction, sums.active / len(x)))
+        return Loss(total, reconstruction, l0, fired, None, None)
+
+    @torch.no_grad()
+    def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
+        """Reconstruct rows; inference follows the rule of training."""
+        with self._workers.one_thread_each():
+            parts = [self._encode(part, self._space.code(len(part)))[0] for part in x.split(_MEASURED)]
+        return reduce(operator.add, parts)
+
+    def _encode(self, x: Float[Tensor, "batch d_in"], code: Code) -> tuple[Sums, float]:
+        """Fill the code's main and multi-K places; return what the rows add up to, and the multi-K squared errors."""
+        rows = x.numpy()
+        found = self._workers.share(
+            lambda part, first, last: self._encode_rows(part, rows[first:last], code.rows(first, last)),
+            self._workers.cuts(len(x)),
+        )
+        sums, multi = zip(*found, strict=True)
+        return reduce(operator.add, sums), sum(multi)
+
+    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code) -> tuple[Sums, float]:
+        space, sae = self._space, self._sae
+        centred = np.zeros(sae.d_in)
+        squares = codes.centre(x, space.b_dec, code.centred, centred)
+        if not sae.settings.subtract_b_dec:
+            code.centred[:] = x
+        terms = [self._main, *([self._multi] if self._multi else [])]
+        self._select(part, code, terms, (sae.W_enc.detach(), sae.b_enc.detach()), space.names)
+        main, *multi = (self._reconstruct(term, code, space.b_dec, x) for term in terms)
+        active = int((code.index[:, self._main.places] < sae.settings.M).sum())
+        return Sums(len(x), main, centred, squares, active), float(sum(map(np.sum, multi)))
+
+    def _select(
+        self,
+        part: int,
+        code: Code,
+        terms: list[Term],
+        encoder: tuple[Float[Tensor, "d_in latent"], Float[Tensor, " latent"]],
+        names: Int[np.ndarray, " latent"],
+    ) -> None:
+        """Encode rows tile by tile by W_enc and b_enc of some latents; keep each row's largest for each term."""
+        W_enc, b_enc = encoder
+        space, n, M = self._space, len(names), self._sae.settings.M
+        rows = max(1, space.tile.shape[1] // n)
+        for at in range(0, len(code.centred), rows):
+            tile = code.rows(at, at + rows)
+            pre = space.tile[part, : len(tile.centred) * n].view(-1, n)
+            torch.addmm(b_enc, torch.from_numpy(tile.centred), W_enc, out=pre)
+            for term in terms:
+                kept = slice(term.places.start, min(term.places.stop, term.places.start + n))
+                values, index = tile.values[:, kept], tile.index[:, kept]
+                codes.select(pre.numpy(), names, M, values, index, space.found[part], space.where[part])
+
+    def _reconstruct(
+        self, term: Term, code: Code, bias: Float[np.ndarray, " d_in"], target: Float[np.ndarray, "row d_in"]
+    ) -> Float[np.ndarray, " prefix"]:
+        """Fill a term's errors, layers and slopes; return the squared errors from each prefix."""
+        values, index, layers, slopes = (
+            array[:, term.places] for array in (code.values, code.index, code.layers, code.slopes)
+        )
+        prefixes = np.array(term.prefixes)
+        return codes.reconstruct(
+            values, index, prefixes, self._space.W_dec, bias, target, term.layer, code.errors, layers, slopes
+        )
+
+    def _fired(self, code: Code) -> Bool[Tensor, " M"]:
+        """Return which latents are active in some row."""
+        fired = np.zeros(self._sae.settings.M + 1, bool)
+        codes.mark(code.index[:, self._main.places], fired)
+        return torch.from_numpy(fired[:-1])
+
+    def _weigh(self, term: Term, squares: float, denominator: float | int) -> float:
+        """Set what a term's errors are multiplied by in the gradients, and return what it adds to the loss."""
+        unit = term.weight / (len(term.prefixes) * denominator) if denominator else math.inf  # rows that are all equal
+        self._space.scales[term.layers] = 2 * unit
+        return squares * unit
+
+    def _revive(self, term: Term, code: Code, step: Step, dead: Bool[Tensor, " M"]) -> float:
+        """Add the auxiliary term: the largest dead latents reconstruct what the living ones left over."""
+        code.index[:, term.places] = self._sae.settings.M
+        code.layers[:, term.places] = term.layer
+        names = dead.nonzero().squeeze(1)
+        if len(names) == 0:
+            code.errors[:, term.layer] = 0
+            return 0.0
+        encoder = (self._sae.W_enc.T[names].T, self._sae.b_enc[names])
+        error = -code.errors[:, self._main.layers.stop - 1]
+        nothing = np.zeros_like(self._space.b_dec)
+
+        def revive(part: int, first: int, last: int) -> float:
+            rows = code.rows(first, last)
+            self._select(part, rows, [term], encoder, names.int().numpy())
+            return float(self._reconstruct(term, rows, nothing, error[first:last]).sum())
+
+        squares = sum(self._workers.share(revive, self._workers.cuts(len(error))))
+        deviations = float(np.square(error - error.mean(0)).sum())
+        return self._weigh(term, squares, step.reconstruction_loss.denominator(len(error), deviations))
+
+    def _add_up(self, code: Code) -> None:
+        """Add up the gradients of all parameters from the code."""
+        space, sae = self._space, self._sae
+        batch, places = code.index.shape
+        entries = space.entries(batch)
+        codes.by_latent(code.index.reshape(-1), space.starts, entries)
+        values, layers, slopes = (array.reshape(-1) for array in (code.values, code.layers, code.slopes))
+        W_dec, W_encT, b_enc = (_gradient(p) for p in (sae.W_dec, sae.W_enc, sae.b_enc))
+
+        def add_up(part: int, first: int, last: int) -> None:
+            codes.gradients(
+                *(first, last, space.starts, entries, places, values, layers, slopes, space.scales),
+                *(code.centred, code.errors, space.W_dec, (W_dec, W_encT, b_enc)),
+            )
+
+        self._workers.share(add_up, self._even_cuts())
+        assert sae.b_dec.grad is not None
+        sae.b_dec.grad.copy_(-(sae.W_enc @ torch.from_numpy(b_enc)) if sae.settings.subtract_b_dec else torch.zeros(()))
+        for term in (self._main, *([self._multi] if self._multi else [])):
+            errors = torch.from_numpy(code.errors[:, term.layer]).sum(0)
+            sae.b_dec.grad += float(space.scales[term.layer]) * errors
+
+    def _even_cuts(self) -> list[int]:
+        """Cut the latents so that each worker has as many entries."""
+        starts, M = self._space.starts, self._sae.settings.M
+        wanted = [starts[M] * i // self._workers.threads for i in range(1, self._workers.threads)]
+        return [0, *np.searchsorted(starts[:M], wanted).tolist(), M]
+
+
+def _gradient(parameter: Tensor) -> Float[np.ndarray, "..."]:
+    """View a gradient; W_enc's as it lies in memory, by latent."""
+    assert parameter.grad is not None
+    return (parameter.grad if parameter.grad.is_contiguous() else parameter.grad.T).numpy()

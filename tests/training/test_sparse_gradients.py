@@ -1,0 +1,136 @@
+"""The closed form against autograd: values and gradients, per type, for every term of the loss."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from sae_samples import FixedDead, initialised
+
+from fast_sae.sae.base import Step
+from fast_sae.sae.functional import normalized_mse, summed_squared_error
+from fast_sae.training.gradients import DenseGradients, gradients_of
+from fast_sae.training.kernels.codes import by_latent, select
+from fast_sae.training.sparse_gradients import SparseGradients
+from fast_sae.training.workers import Workers
+
+D_IN, M, ROWS = 6, 12, 40
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+TERMS = [
+    {"matryoshka": prefixes, "subtract_b_dec": subtract, "multi_k": multi, "aux_coef": aux}
+    for prefixes, subtract, multi, aux in itertools.product((None, [4, 8, 12]), (True, False), (None, 6), (0.0, 0.5))
+]
+
+
+def rows(n=ROWS, seed=1, dtype=torch.float64):
+    return (torch.randn(n, D_IN, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 + 1).to(dtype)
+
+
+def dead(n):
+    return FixedDead(torch.arange(M) % 5 < n)
+
+
+def relative(found, wanted):
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("n_dead", [0, 1, 5])
+@pytest.mark.parametrize("loss", [normalized_mse, summed_squared_error])
+@pytest.mark.parametrize("terms", TERMS, ids=str)
+def test_values_and_gradients_are_those_of_autograd(terms, loss, n_dead, dtype):
+    sae = initialised(D_IN, architecture="topk", **terms).to(dtype)
+    step = Step(0, dead(n_dead), loss)
+    wanted = DenseGradients(sae)(rows(dtype=dtype), step)
+    gradients = {name: parameter.grad.clone() for name, parameter in sae.named_parameters()}
+    sparse = SparseGradients(sae, Workers())
+    sparse(rows(7, seed=3, dtype=dtype), step)  # leaves arrays of another size, full of other things
+    found = sparse(rows(dtype=dtype), step)
+    for name, parameter in sae.named_parameters():
+        assert relative(parameter.grad, gradients[name]) < TOLERANCE[dtype], name
+        assert bool((gradients[name] != 0).any()), name
+    for name in ("total", "reconstruction"):
+        assert getattr(found, name).item() == pytest.approx(getattr(wanted, name).item(), rel=TOLERANCE[dtype]), name
+    assert found.l0.item() == pytest.approx(wanted.l0.item(), rel=1e-6)
+    assert torch.equal(found.fired, wanted.fired)
+    assert found.penalty is found.coefficient is None
+
+
+@pytest.mark.parametrize("terms", TERMS[::4], ids=str)
+def test_the_number_of_threads_changes_gradients_by_rounding_alone(terms, monkeypatch):
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        sae = initialised(D_IN, architecture="topk", **terms)
+        SparseGradients(sae, Workers())(rows(), Step(0, dead(2)))
+        found.append([parameter.grad for parameter in sae.parameters()])
+    assert all(relative(a, b) < 1e-13 for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("terms", TERMS[::4], ids=str)
+def test_what_is_measured_is_what_the_reference_measures(terms):
+    sae = initialised(D_IN, architecture="topk", **terms)
+    x = rows(1100)  # more than are reconstructed at once
+    sparse, dense = SparseGradients(sae, Workers()).measure(x), DenseGradients(sae).measure(x)
+    assert (sparse.rows, sparse.active) == (dense.rows, dense.active) == (1100, dense.active)
+    assert sparse.squares == pytest.approx(dense.squares, rel=1e-12)
+    assert sparse.deviations == pytest.approx(dense.deviations, rel=1e-12)
+    assert sparse.deviations == pytest.approx(float((x - x.mean(0)).square().sum()), rel=1e-12)
+
+
+def test_only_top_k_is_known_to_keep_so_few():
+    chosen = {
+        name: type(gradients_of(initialised(architecture=name), Workers()))
+        for name in ("topk", "batchtopk", "standard", "jumprelu")
+    }
+    assert chosen["topk"] is SparseGradients
+    assert {chosen.pop(name) for name in ("batchtopk", "standard", "jumprelu")} == {DenseGradients}
+
+
+def selected(pre, k, names=None):
+    pre = np.ascontiguousarray(pre)
+    n, columns = pre.shape
+    names = np.arange(columns, dtype=np.int32) if names is None else names
+    values, index = np.empty((n, k), pre.dtype), np.empty((n, k), np.int32)
+    select(pre, names, 99_999, values, index, np.empty(columns, pre.dtype), np.empty(columns, np.int32))
+    return values, index
+
+
+def test_selection_by_hand():
+    values, index = selected(np.array([[3.0, 1.0, 2.0, -1.0], [-1.0, 0.0, -2.0, 5.0]], np.float32), 2)
+    assert values.tolist() == [[3, 2], [5, 0]]
+    assert index.tolist() == [[0, 2], [3, 99_999]]
+
+
+def test_of_equal_pre_activations_the_first_are_kept():
+    values, index = selected(np.array([[1.0, 2.0, 1.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0, 1.0]]), 3)
+    assert index.tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert values.tolist() == [[1, 2, 1], [1, 1, 1]]
+
+
+def test_names_stand_for_the_columns():
+    _, index = selected(np.array([[3.0, 1.0, 2.0]]), 2, names=np.array([10, 20, 30], np.int32))
+    assert index.tolist() == [[10, 30]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("columns", "k"), [(1, 1), (12, 12), (31, 3), (33, 5), (300, 8), (5000, 64)])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25])
+@pytest.mark.parametrize("digits", [1, 9])
+def test_selection_is_that_of_a_sort(columns, k, scale, digits, dtype):
+    pre = (np.random.default_rng(columns).standard_normal((20, columns)).round(digits) * scale).astype(dtype)
+    values, index = selected(pre, k)
+    for row, kept, where in zip(pre, values, index, strict=True):
+        order = np.argsort(-row, kind="stable")[:k]
+        wanted = np.sort(order[row[order] > 0])
+        assert where[: len(wanted)].tolist() == wanted.tolist()
+        assert set(where[len(wanted) :].tolist()) <= {99_999}
+        assert kept[: len(wanted)].tolist() == row[wanted].tolist()
+        assert not kept[len(wanted) :].any()
+
+
+def test_places_are_sorted_by_latent():
+    starts, entries = np.empty(5, np.int64), np.empty(6, np.int64)
+    by_latent(np.array([2, 0, 3, 0, 2, 3], np.int32), starts, entries)
+    assert starts.tolist() == [0, 2, 2, 4, 6]
+    assert entries.tolist() == [1, 3, 0, 4, 2, 5]
