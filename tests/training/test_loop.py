@@ -78,8 +78,8 @@ def test_the_best_weights_are_kept_and_training_stops_after_patience(monkeypatch
     """Validation is made to tell 0.5, 0.3, 0.4, 0.6: the best is epoch 2, and after two worse ones training ends."""
     told, weights = iter([0.5, 0.3, 0.4, 0.6, 0.1]), []
 
-    def scripted(sae, batches):
-        weights.append(sae.W_dec.detach().clone())
+    def scripted(gradients, batches):
+        weights.append(gradients._sae.W_dec.detach().clone())
         return Validation(next(told), 3.0, 1.0, 0.0)
 
     monkeypatch.setattr(loop, "validate", scripted)

@@ -86,15 +86,15 @@ class SparseGradients:
 
     def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code) -> tuple[Sums, float]:
         space, sae = self._space, self._sae
-        centred = np.zeros(sae.d_in)
-        squares = codes.centre(x, space.b_dec, code.centred, centred)
+        mean = np.empty(sae.d_in)
+        deviations = codes.centre(x, space.b_dec, code.centred, mean)
         if not sae.settings.subtract_b_dec:
             code.centred[:] = x
         terms = [self._main, *([self._multi] if self._multi else [])]
         self._select(part, code, terms, (sae.W_enc.detach(), sae.b_enc.detach()), space.names)
         main, *multi = (self._reconstruct(term, code, space.b_dec, x) for term in terms)
         active = int((code.index[:, self._main.places] < sae.settings.M).sum())
-        return Sums(len(x), main, centred, squares, active), float(sum(map(np.sum, multi)))
+        return Sums(len(x), main, mean, deviations, active), float(sum(map(np.sum, multi)))
 
     def _select(
         self,

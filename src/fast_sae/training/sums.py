@@ -17,23 +17,30 @@ class Sums:
     rows: int
     squares: Float[np.ndarray, " prefix"]
     """Squared errors of the reconstruction from each prefix."""
-    centred: Float[np.ndarray, " d_in"]
-    """x − b_dec, which lies near the mean, so that the sum of squares loses no digits."""
-    centred_squares: float
-    """‖x − b_dec‖²."""
+    mean: Float[np.ndarray, " d_in"]
+    """Of the rows."""
+    deviations: float
+    """Squared deviations of the rows from their mean."""
     active: int
     """Latents above 0."""
     penalty: float = 0.0
     """The sparsity penalty times the rows."""
 
     def __add__(self, other: "Sums") -> "Sums":
-        """Add up two parts."""
-        return Sums(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+        """Add up two parts.
 
-    @property
-    def deviations(self) -> float:
-        """Squared deviations of the rows from their mean."""
-        return self.centred_squares - float(self.centred @ self.centred) / self.rows
+        Deviations are merged by Chan, Golub & LeVeque 1979 (STAN-CS-79-773), eq. 2.1, which loses no digits where the
+        mean is large: those of both, and ‖difference of the means‖² · n₁ n₂ / (n₁ + n₂).
+        """
+        n, apart = self.rows + other.rows, other.mean - self.mean
+        return Sums(
+            rows=n,
+            squares=self.squares + other.squares,
+            mean=self.mean + apart * (other.rows / n),
+            deviations=self.deviations + other.deviations + float(apart @ apart) * self.rows * other.rows / n,
+            active=self.active + other.active,
+            penalty=self.penalty + other.penalty,
+        )
 
 
 @torch.no_grad()
@@ -45,6 +52,7 @@ def measure(sae: SparseAutoencoder, x: Float[Tensor, "batch d_in"]) -> Sums:
     penalty = len(x) * float(sae.penalty(pre, latents)) if sae.coefficient else 0.0
     active = int(latents.count_nonzero())
     del pre, latents
-    centred = (x - sae.b_dec).double()
-    total = centred.sum(0).cpu().numpy()
-    return Sums(len(x), np.array(squares), total, float(centred.square_().sum()), active, penalty)
+    wide = x.double()
+    mean = wide.mean(0)
+    deviations = float((wide - mean).square_().sum())
+    return Sums(len(x), np.array(squares), mean.cpu().numpy(), deviations, active, penalty)

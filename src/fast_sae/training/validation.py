@@ -1,5 +1,6 @@
 """How an SAE does on validation data, by the rule of inference; nothing that training counts is touched."""
 
+import math
 import operator
 from dataclasses import dataclass
 from functools import reduce
@@ -25,10 +26,11 @@ class Validation:
 def validate(gradients: Gradients, rows: Batches) -> Validation:
     """Measure an SAE on all rows."""
     found = reduce(operator.add, map(gradients.measure, rows))
-    variance = found.deviations
     return Validation(
-        loss=float(found.squares.mean()) / variance,
+        loss=float(found.squares.mean()) / found.deviations
+        if found.deviations
+        else math.nan,  # rows that are all equal
         l0=found.active / found.rows,
-        variance=variance / found.rows,
+        variance=found.deviations / found.rows,
         penalty=found.penalty / found.rows,
     )

@@ -29,8 +29,8 @@ class Workers:
         return [work(*here), *(future.result() for future in waiting)]
 
     def cuts(self, n: int) -> list[int]:
-        """Cut n things into a part for each thread."""
-        return [n * i // self.threads for i in range(self.threads + 1)]
+        """Cut n things into a part for each thread, or fewer parts where there are fewer things; none is empty."""
+        return sorted({n * i // self.threads for i in range(self.threads + 1)})
 
     @contextmanager
     def one_thread_each(self) -> Iterator[None]:

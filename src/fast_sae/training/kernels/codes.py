@@ -17,17 +17,26 @@ _BLOCK = 32
 
 @kernel
 @no_type_check
-def centre(x, shift, out, sums):
-    """Write x − shift to `out`; add its column sums to `sums`, float64; return the sum of its squares."""
+def centre(x, shift, out, mean):
+    """Write x − shift to `out`, and the mean of the rows to `mean`, float64; return their squared deviations from it.
+
+    Sums are of the distances from the first row, lest a large mean cost digits.
+    """
+    first = x[0]
     squares = 0.0
+    mean[:] = 0
     for b in range(len(x)):
         part = x.dtype.type(0)
         row, centred = x[b], out[b]
         for d in range(x.shape[1]):
+            away = row[d] - first[d]
             centred[d] = row[d] - shift[d]
-            part += centred[d] * centred[d]
-            sums[d] += centred[d]
+            part += away * away
+            mean[d] += away
         squares += part
+    for d in range(x.shape[1]):
+        squares -= mean[d] * mean[d] / len(x)
+        mean[d] = first[d] + mean[d] / len(x)
     return squares
 
 
