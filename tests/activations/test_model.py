@@ -51,7 +51,7 @@ def test_blocks_behind_the_deepest_layer_are_gone_and_do_not_run(family):
         block.register_forward_hook(lambda *_, number=number: ran.append(number))
     truncated.hidden_states([[1, 2, 3]])
     assert len(blocks) == 2
-    assert ran == [0]
+    assert set(ran) == {0}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

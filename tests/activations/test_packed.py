@@ -64,8 +64,7 @@ def test_an_encoder_is_refused(family):
 def test_an_extractor_gives_the_same_rows_packed_and_padded(batch_tokens, passes):
     model = truncated("llama", torch.float64)
     padded, packed = (
-        Extractor(model, settings([0, 2, 4]), batch_tokens, packed=packed).compute(passes)
-        for packed in (False, True)
+        Extractor(model, settings([0, 2, 4]), batch_tokens, packed=packed).compute(passes) for packed in (False, True)
     )
     for layer in model.layers:
         assert padded[layer].shape == (sum(LENGTHS), 32)

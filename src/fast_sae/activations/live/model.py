@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -147,8 +148,10 @@ def load_model(
         config = AutoConfig.from_pretrained(**where(settings, commit), trust_remote_code=False)
         with torch.device("meta"):
             outline = AutoModel.from_config(config, trust_remote_code=False)
-        place = next(name for name, module in outline.named_modules() if module is find_blocks(outline))
-        model, loading = _without_blocks(type(outline), place, layers[-1] + 1).from_pretrained(
+        blocks = find_blocks(outline)
+        place = next(name for name, module in outline.named_modules() if module is blocks)
+        dropped = range(layers[-1] + 1, len(blocks))
+        model, loading = _without_blocks(type(outline), place, dropped).from_pretrained(
             **where(settings, commit),
             dtype=getattr(torch, settings.dtype),
             use_safetensors=True,
@@ -164,17 +167,20 @@ def load_model(
     return truncated
 
 
-def _without_blocks(family: type[PreTrainedModel], place: str, first: int) -> type[PreTrainedModel]:
-    """Return a model class whose blocks from the `first` on are gone before any weight is read.
+def _without_blocks(family: type[PreTrainedModel], place: str, dropped: range) -> type[PreTrainedModel]:
+    """Return a model class whose last blocks are gone before any weight is read.
 
     The config still tells their number, since some families compute with it.
     """
+    ignored = [rf"(^|\.){re.escape(place)}\.{n}\." for n in dropped]  # weights that would be told as unexpected
 
     def init(self: PreTrainedModel, *args: object, **kwargs: object) -> None:
         family.__init__(self, *args, **kwargs)
-        del cast(nn.ModuleList, self.get_submodule(place))[first:]
+        del cast(nn.ModuleList, self.get_submodule(place))[dropped.start :]
 
-    return type(family.__name__, (family,), {"__init__": init, "__module__": family.__module__})
+    members = {"__init__": init, "__module__": family.__module__}
+    known = family._keys_to_ignore_on_load_unexpected or []
+    return type(family.__name__, (family,), members | {"_keys_to_ignore_on_load_unexpected": [*known, *ignored]})
 
 
 def load_tokenizer(settings: ModelSettings, commit: str | None) -> PreTrainedTokenizerBase:
