@@ -32,7 +32,7 @@ class TableModel(TruncatedModel):
         self.table = table
         self.d_in = table.shape[1]
 
-    def hidden_states(self, sequences, *):
+    def hidden_states(self, sequences):
         return {self.layers[0]: [self.table[torch.tensor(ids)] for ids in sequences]}
 
 

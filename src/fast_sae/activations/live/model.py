@@ -11,7 +11,14 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from fast_sae.activations.live.float64 import compute_in_float64
 from fast_sae.activations.settings import ModelSettings
@@ -151,12 +158,13 @@ def load_model(
         blocks = find_blocks(outline)
         place = next(name for name, module in outline.named_modules() if module is blocks)
         dropped = range(layers[-1] + 1, len(blocks))
-        model, loading = _without_blocks(type(outline), place, dropped).from_pretrained(
+        loaded = _without_blocks(type(outline), place, dropped).from_pretrained(
             **where(settings, commit),
             dtype=getattr(torch, settings.dtype),
             use_safetensors=True,
             output_loading_info=True,
         )
+    model, loading = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     truncated = TruncatedModel(model, layers, cast(nn.ModuleList, model.get_submodule(place)))
     read = {name for name, _ in truncated.model.named_parameters() if "pooler" not in name}
     if missing := sorted(read & {*loading["missing_keys"]}):
@@ -174,8 +182,8 @@ def _without_blocks(family: type[PreTrainedModel], place: str, dropped: range) -
     """
     ignored = [rf"(^|\.){re.escape(place)}\.{n}\." for n in dropped]  # weights that would be told as unexpected
 
-    def init(self: PreTrainedModel, *args: object, **kwargs: object) -> None:
-        family.__init__(self, *args, **kwargs)
+    def init(self: PreTrainedModel, config: PreTrainedConfig, **options: object) -> None:
+        family.__init__(self, config, **options)
         del cast(nn.ModuleList, self.get_submodule(place))[dropped.start :]
 
     members = {"__init__": init, "__module__": family.__module__}
