@@ -32,7 +32,7 @@ class TableModel(TruncatedModel):
         self.table = table
         self.d_in = table.shape[1]
 
-    def hidden_states(self, sequences, *, pad_left=False):
+    def hidden_states(self, sequences):
         return {self.layers[0]: [self.table[torch.tensor(ids)] for ids in sequences]}
 
 
@@ -46,7 +46,7 @@ def extract_settings(**overrides: object) -> ExtractSettings:
 def table_extractor(table: Sequence[Sequence[float]], layer: int = 1, shard_rows: int = 65536) -> Extractor:
     """An extractor of the activations in a table."""
     model = TableModel(torch.tensor(table, dtype=torch.float64), layer)
-    return Extractor(model, extract_settings(shard_rows=shard_rows), 64, pad_left=False)
+    return Extractor(model, extract_settings(shard_rows=shard_rows), 64)
 
 
 def identity_sae(M: int = 3, **overrides: object) -> SparseAutoencoder:

@@ -20,8 +20,9 @@ class RuntimeSettings(Settings):
 
     device: Literal["auto", "cpu", "cuda"]
     """Where to compute; auto takes a CUDA GPU where there is one."""
-    extract_batch_tokens: Annotated[int, Field(gt=0)]
-    """Tokens, padding included, in one batch of the language model; halved when the GPU runs out of memory."""
+    extract_batch_tokens: Annotated[int, Field(gt=0)] | None
+    """Tokens, padding included, in one batch of the language model; null: as many as suit the device. Halved when the
+    GPU runs out of memory."""
     extract_rows: Literal["padded", "packed"]
     """How a batch of the language model is laid out: one example a row, padded to the longest; or several examples a
     row, each attending to itself alone, for causal models whose equality is checked when extraction starts."""
@@ -29,6 +30,10 @@ class RuntimeSettings(Settings):
     """Tokens, padding included, in one batch of the whole language model; each gives logits over the vocabulary."""
     sae_batch_rows: Annotated[int, Field(gt=0)]
     """Activation rows encoded at once where nothing is trained (validation, evaluation)."""
+
+    def extract_tokens(self) -> int:
+        """Return the tokens in one batch of the language model on this machine."""
+        return self.extract_batch_tokens or _EXTRACT_TOKENS[self.torch_device().type]
 
     def torch_device(self) -> "torch.device":
         """Return the device to compute on; refuse one that this machine lacks."""
@@ -38,6 +43,11 @@ class RuntimeSettings(Settings):
         if self.device == "cuda" and not there:
             raise ParamsError("params.yaml: runtime.device is cuda, and this machine has none; set auto")
         return torch.device("cuda" if there and self.device != "cpu" else "cpu")
+
+
+_EXTRACT_TOKENS = {"cpu": 1024, "cuda": 8192}
+"""Measured on a CPU: a batch's activations should stay in its cache, and past some hundred rows products gain nothing
+more. A GPU wants enough rows to be full."""
 
 
 def give_freed_memory_back() -> None:

@@ -1,9 +1,11 @@
 """What lands in the shards, and what is refused instead."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,13 @@ import torch
 import transformers as hf
 from samples import ROOT, copy_model, rendered_tokens
 
+from fast_sae.activations import shard_writer
 from fast_sae.activations.live.extractor import Extractor
 from fast_sae.activations.live.model import TruncatedModel, load_model, load_tokenizer
 from fast_sae.activations.scratch import Scratch
 from fast_sae.activations.settings import ExtractSettings, ModelSettings
 from fast_sae.activations.shard_writer import RenderedSplit, shard_name, write_split
-from fast_sae.activations.shards import map_npz
+from fast_sae.activations.shards import map_npz, write_npz
 from fast_sae.artifacts import Json
 from fast_sae.chat.render import Rendered
 from fast_sae.chat.splits import Split
@@ -76,7 +79,7 @@ def shards_of(folder: Path, layer: int) -> list[dict[str, np.ndarray]]:
 
 
 def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, tmp_path):
-    described = write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path)
+    described = write(Extractor(model, settings(), 20), rendered, tmp_path)
     assert [shard["rows"] for shard in described] == [14, 13]  # 5 + 9, then 2 + 7 + 4
     for layer in (1, 2):
         shards = shards_of(tmp_path, layer)
@@ -91,19 +94,20 @@ def test_shards_hold_every_token_in_order_with_its_activations(model, rendered, 
             np.testing.assert_allclose(joined["activations"][joined["example"] == number], alone, rtol=1e-6)
 
 
-def test_out_of_memory_halves_the_batch_and_changes_nothing(model, rendered, tmp_path, monkeypatch):
-    write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path / "plenty")
+def test_out_of_memory_halves_the_batch_and_changes_nothing(model, tmp_path, monkeypatch):
+    rendered = [rendered_tokens([*range(n)]) for n in (6, 6, 6, 3, 3)]  # equal ones, so that they share batches
+    write(Extractor(model, settings(), 1000), rendered, tmp_path / "plenty")
     compute, sizes = model.hidden_states, []
 
-    def tight(sequences, **options):
+    def tight(sequences):
         tokens = len(sequences) * max(map(len, sequences))
         sizes.append(tokens)
         if tokens > 9:
             raise torch.OutOfMemoryError("tried to allocate")
-        return compute(sequences, **options)
+        return compute(sequences)
 
     monkeypatch.setattr(model, "hidden_states", tight)
-    extractor = Extractor(model, settings(), 1000, pad_left=False)
+    extractor = Extractor(model, settings(), 1000)
     write(extractor, rendered, tmp_path / "tight")
     assert max(sizes) > 9
     assert extractor.batch_tokens < 1000
@@ -121,7 +125,39 @@ def test_one_example_too_large_for_the_device_is_told(model, rendered, tmp_path,
 
     monkeypatch.setattr(model, "hidden_states", never)
     with pytest.raises(ModelError, match=r"no memory for one sequence of \d tokens; lower extract.max_length"):
-        write(Extractor(model, settings(), 1000, pad_left=False), rendered, tmp_path)
+        write(Extractor(model, settings(), 1000), rendered, tmp_path)
+
+
+def test_a_shard_is_written_while_the_next_is_computed(model, rendered, tmp_path, monkeypatch):
+    compute, fed, going_on = model.hidden_states, [], threading.Event()
+
+    def computing(sequences):
+        if sum(fed) >= 14:  # the rows of the first shard
+            going_on.set()
+        fed.extend(map(len, sequences))
+        return compute(sequences)
+
+    def waiting(path, arrays):
+        assert going_on.wait(20), "the next shard waits for this one to be written"
+        write_npz(path, arrays)
+
+    monkeypatch.setattr(model, "hidden_states", computing)
+    monkeypatch.setattr(shard_writer, "write_npz", waiting)
+    write(Extractor(model, settings(), 20), rendered, tmp_path)
+    assert [len(shard["token_id"]) for shard in shards_of(tmp_path, 1)] == [14, 13]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_shard_that_cannot_be_written_ends_the_run_and_is_not_there(model, rendered, tmp_path, monkeypatch, failing):
+    def full(path, arrays):
+        if path.name == shard_name(failing):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_npz(path, arrays)
+
+    monkeypatch.setattr(shard_writer, "write_npz", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write(Extractor(model, settings(), 20), rendered, tmp_path)
+    assert {path.name for path in tmp_path.rglob("*.*")} == {shard_name(n) for n in range(failing)}
 
 
 @pytest.mark.parametrize(
@@ -139,11 +175,11 @@ def test_what_the_stored_type_cannot_hold_is_refused(model, rendered, tmp_path, 
 
     monkeypatch.setattr(model, "hidden_states", broken)
     with pytest.raises(ModelError, match=told):
-        write(Extractor(model, settings(dtype="float16"), 50, pad_left=False), rendered, tmp_path)
+        write(Extractor(model, settings(dtype="float16"), 50), rendered, tmp_path)
 
 
 def test_whole_shards_of_a_killed_run_are_kept(model, rendered, tmp_path, monkeypatch):
-    extractor = Extractor(model, settings(), 50, pad_left=False)
+    extractor = Extractor(model, settings(), 50)
     write(extractor, rendered, tmp_path)
     (tmp_path / "layer_2/train" / shard_name(1)).unlink()
     computed = []
@@ -223,9 +259,9 @@ def test_a_model_that_lacks_weights_is_refused_not_read_with_random_ones(tmp_pat
 @pytest.mark.parametrize("packed", [False, True])
 def test_blocks_attend_across_examples_and_keep_each_token_its_example_and_position(model, rendered, tmp_path, packed):
     """Two shards of 14 and 13 tokens in blocks of 6: 6, 6, 2 and 6, 6, 1."""
-    fast, block = Extractor(model, settings(), 20, pad_left=False), settings(packing="block", dtype="float32")
+    fast, block = Extractor(model, settings(), 20), settings(packing="block", dtype="float32")
     write(fast, rendered, tmp_path / "fast")
-    write(Extractor(model, block, 20, pad_left=False, packed=packed), rendered, tmp_path / "block")
+    write(Extractor(model, block, 20, packed=packed), rendered, tmp_path / "block")
     for layer in (1, 2):
         for alone, together in zip(
             shards_of(tmp_path / "fast", layer), shards_of(tmp_path / "block", layer), strict=True
@@ -240,8 +276,8 @@ def test_blocks_attend_across_examples_and_keep_each_token_its_example_and_posit
 
 def test_validation_and_test_are_whole_examples_whatever_train_is(model, rendered, tmp_path):
     block = settings(packing="block", store=["train", "validation"])
-    write(Extractor(model, settings(), 20, pad_left=False), rendered, tmp_path / "fast")
-    write(Extractor(model, block, 20, pad_left=False), rendered, tmp_path / "block", "validation")
+    write(Extractor(model, settings(), 20), rendered, tmp_path / "fast")
+    write(Extractor(model, block, 20), rendered, tmp_path / "block", "validation")
     for n in range(2):
         alone, held_out = (
             map_npz(tmp_path / folder / "layer_1" / split / shard_name(n), "extract_activations")
@@ -252,7 +288,7 @@ def test_validation_and_test_are_whole_examples_whatever_train_is(model, rendere
 
 def test_a_split_that_is_not_stored_never_runs_the_model(model, rendered, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "hidden_states", lambda *_, **__: pytest.fail("the model ran"))
-    described = write(Extractor(model, settings(store=[]), 20, pad_left=False), rendered, tmp_path)
+    described = write(Extractor(model, settings(store=[]), 20), rendered, tmp_path)
     assert [shard["rows"] for shard in described] == [14, 13]
     for shard in shards_of(tmp_path, 2):
         assert set(shard) == {"example", "position", "token_id", "kind", "example_ids"}

@@ -109,13 +109,6 @@ def test_no_step_is_in_float32_and_the_result_is_that_of_transformers(family, se
     assert (before.count.total() == 0) is (family in NO_FLOAT32)
 
 
-def test_a_left_padded_batch_is_in_float64_too(sequences, tmp_path):
-    model = load(saved(CONFIGS["llama"](), tmp_path))
-    with Narrow() as narrow:
-        model.hidden_states(sequences, pad_left=True)
-    assert +narrow.count == {}
-
-
 def test_the_rest_of_the_program_keeps_float32(sequences, tmp_path):
     model = load(saved(CONFIGS["llama"](), tmp_path))
     with pytest.raises(IndexError):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fast_sae.activations.live.batches import (
+    MAX_PADDING,
     cut_portions,
     example_lengths,
     pass_lengths,
@@ -33,6 +34,7 @@ def test_batches_hold_every_sequence_once_and_keep_the_budget(seed, budget, plan
     for batch in batches:
         padded = max(width(row, lengths) for row in batch) * len(batch)
         assert padded <= budget or len(batch) == 1
+        assert sum(width(row, lengths) for row in batch) >= (1 - MAX_PADDING) * padded
     widths = [width(row, lengths) for batch in batches for row in batch]
     assert widths == sorted(widths, reverse=True)
 
@@ -47,9 +49,24 @@ def test_packed_rows_are_no_longer_than_the_longest_sequence_and_leave_little_ro
 
 
 def test_a_batch_takes_all_that_its_budget_allows():
-    lengths = [1, 4, 4, 2, 2]
-    assert list(plan_batches(range(5), lengths, batch_tokens=8)) == [[[1], [2]], [[3], [4], [0]]]
-    assert list(plan_packed(range(5), lengths, batch_tokens=8)) == [[[1], [2]], [[3, 4], [0]]]
+    lengths = [1, 4, 4, 2, 2, 2]
+    assert list(plan_batches(range(6), lengths, batch_tokens=8)) == [[[1], [2]], [[3], [4], [5]], [[0]]]
+    assert list(plan_packed(range(6), lengths, batch_tokens=8)) == [[[1], [2]], [[3, 4]], [[5, 0]]]
+
+
+def test_a_batch_ends_where_the_next_sequence_would_bring_too_much_padding():
+    """10 · 2 with 10 + 8 tokens is 10 % padding; a third row of 8 would make it 4 of 30."""
+    lengths = [8, 10, 8, 1]
+    assert list(plan_batches(range(4), lengths, batch_tokens=1000)) == [[[1], [0]], [[2]], [[3]]]
+
+
+@pytest.mark.parametrize("budget", [1024, 8192])
+def test_little_is_padding_however_skewed_the_lengths_are(budget):
+    lengths = np.ceil(np.random.default_rng(0).lognormal(4, 1.5, 3000)).astype(int).tolist()
+    batches = list(plan_batches(range(3000), lengths, budget))
+    padded = sum(lengths[batch[0][0]] * len(batch) for batch in batches)
+    assert padded < sum(lengths) / (1 - MAX_PADDING)
+    assert len(batches) < 2 * sum(lengths) / budget + sum(n > budget / 2 for n in lengths)
 
 
 @pytest.mark.parametrize("plan", [plan_batches, plan_packed])

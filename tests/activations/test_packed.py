@@ -64,8 +64,7 @@ def test_an_encoder_is_refused(family):
 def test_an_extractor_gives_the_same_rows_packed_and_padded(batch_tokens, passes):
     model = truncated("llama", torch.float64)
     padded, packed = (
-        Extractor(model, settings([0, 2, 4]), batch_tokens, pad_left=False, packed=packed).compute(passes)
-        for packed in (False, True)
+        Extractor(model, settings([0, 2, 4]), batch_tokens, packed=packed).compute(passes) for packed in (False, True)
     )
     for layer in model.layers:
         assert padded[layer].shape == (sum(LENGTHS), 32)
@@ -82,7 +81,7 @@ def leaks(model: TruncatedModel) -> TruncatedModel:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_a_model_that_does_not_tell_packed_sequences_apart_is_refused_before_any_row_is_kept(dtype, passes):
     model = leaks(truncated("llama", dtype))
-    extractor = Extractor(model, settings([0, 2, 4]), 100, pad_left=False, packed=True)
+    extractor = Extractor(model, settings([0, 2, 4]), 100, packed=True)
     with pytest.raises(ModelError, match=r"packed rows change .* layer 2 .* set runtime.extract_rows: padded") as told:
         extractor.compute(passes)
     assert "\n" not in str(told.value)
@@ -96,13 +95,13 @@ def test_a_real_family_whose_state_runs_through_a_row_is_refused(passes):
     )
     model = TruncatedModel(hf.RecurrentGemmaModel(config), [2])
     with pytest.raises(ModelError, match="set runtime.extract_rows: padded"):
-        Extractor(model, settings([2]), 100, pad_left=False, packed=True).compute(passes)
+        Extractor(model, settings([2]), 100, packed=True).compute(passes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_rounding_is_no_reason_to_refuse_and_models_are_checked_once(dtype, passes, monkeypatch):
     model = truncated("mistral", dtype)
-    extractor = Extractor(model, settings([0, 2, 4]), 100, pad_left=False, packed=True)
+    extractor = Extractor(model, settings([0, 2, 4]), 100, packed=True)
     extractor.compute(passes)
     monkeypatch.setattr(model, "hidden_states", lambda *_: pytest.fail("compared twice"))
     extractor.compute(passes)
@@ -110,7 +109,7 @@ def test_rounding_is_no_reason_to_refuse_and_models_are_checked_once(dtype, pass
 
 def test_a_row_without_room_in_memory_is_told_with_what_to_do(passes, monkeypatch):
     model = truncated("llama", torch.float32)
-    extractor = Extractor(model, settings([0, 2, 4]), 100, pad_left=False, packed=True)
+    extractor = Extractor(model, settings([0, 2, 4]), 100, packed=True)
     extractor.compute(passes)
 
     def never(rows):

@@ -89,7 +89,7 @@ def test_positions_before_the_first_masked_one_keep_their_logits(lm, layer):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_what_is_replaced_is_what_extraction_reads_at_that_layer(family, lm, layer, pad_left):
     base = copy.deepcopy(random_lm(family).base_model)
-    extracted = TruncatedModel(base, [layer]).hidden_states(SEQUENCES, pad_left=pad_left)[layer]
+    extracted = TruncatedModel(base, [layer]).hidden_states(SEQUENCES)[layer]
     batch = lm.batch(SEQUENCES, pad_left=pad_left)
     torch.testing.assert_close(lm.read(batch, layer, batch.real), torch.cat(extracted), **EXACT)
 

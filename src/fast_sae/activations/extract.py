@@ -48,7 +48,7 @@ def extract_activations(
     rendered = render_examples(examples, tokenizer, settings)
     everything = [example for part in rendered.values() for example in part]
     model = load_model(model_settings, identity["commit"], settings.layers, runtime.torch_device())
-    extractor = Extractor.of(model, tokenizer, settings, runtime)
+    extractor = Extractor.of(model, settings, runtime)
     facts = _facts(model, settings)
     record = activation_record(model_settings, settings)
     with open_scratch(STAGE, _identity(record, settings, identity), _inputs(prepared, model_settings)) as scratch:
@@ -100,8 +100,7 @@ def _facts(model: TruncatedModel, settings: ExtractSettings) -> Json:
     Raises:
         ModelError: if blocks are asked of an encoder, whose tokens would attend to the examples behind them.
     """
-    causal = model.is_causal()
-    if settings.packing == "block" and not causal:
+    if settings.packing == "block" and not model.causal:
         raise ModelError(
             f"{type(model.model).__name__} is not causal, so that blocks are no way to feed it; "
             "set extract.packing: fast"
@@ -109,6 +108,6 @@ def _facts(model: TruncatedModel, settings: ExtractSettings) -> Json:
     return {
         "d_in": model.d_in,
         "model_class": type(model.model).__name__,
-        "causal": causal,
+        "causal": model.causal,
         "device": model.model.device.type,
     }

@@ -1,10 +1,13 @@
 """The shards of one split on disk: what its tokens are and, where they are kept, their activations; and its manifest.
 
-Batches never cross a shard, nor do blocks, so that resuming changes nothing. Memory: one shard per layer.
+Batches never cross a shard, nor do blocks, so that resuming changes nothing. One thread writes a shard while the next
+is computed. Memory: one shard per layer, and of the next what is computed before that is written; never more than two.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,22 +63,47 @@ def write_split(split: RenderedSplit, extractor: Extractor, scratch: Scratch) ->
     """
     lengths = [len(example.token_ids) for example in split.rendered]
     shards = plan_shards(lengths, extractor.settings.shard_rows)
-    with progress_bar(f"extract {split.name}", "token", sum(lengths)) as progress:
+    with progress_bar(f"extract {split.name}", "token", sum(lengths)) as progress, _behind() as submit:
         for number, examples in enumerate(shards):
             folders = {n: scratch.path / f"layer_{n}" / split.name for n in extractor.model.layers}
             paths = {n: folder / shard_name(number) for n, folder in folders.items()}
             if not all(path.exists() for path in paths.values()):
                 facts = row_facts([split.rendered[i] for i in examples], [split.numbers[i] for i in examples])
                 kept = _activations(split.name, facts, extractor, progress.update)
-                for layer, path in paths.items():
-                    ids = np.array([split.ids[i] for i in examples])
-                    write_npz(path, kept[layer] | facts | {"example_ids": ids})
+                ids = np.array([split.ids[i] for i in examples])
+                submit({path: kept.pop(layer) | facts | {"example_ids": ids} for layer, path in paths.items()})
             else:
                 progress.update(sum(lengths[i] for i in examples))
     return [
         {"file": shard_name(number), "rows": sum(lengths[i] for i in examples), "examples": len(examples)}
         for number, examples in enumerate(shards)
     ]
+
+
+@contextmanager
+def _behind() -> Iterator[Callable[[dict[Path, dict[str, np.ndarray]]], None]]:
+    """Give a function that has files written behind the caller's back, once those of its last call are whole.
+
+    An error of the writing rises at the next call, or at the end of the block.
+    """
+    with ThreadPoolExecutor(1) as writer:
+        written: list[Future[None]] = []
+
+        def submit(files: dict[Path, dict[str, np.ndarray]]) -> None:
+            if written:
+                written.pop().result()
+            written.append(writer.submit(_write, files))
+
+        yield submit
+        if written:
+            written.pop().result()
+
+
+def _write(files: dict[Path, dict[str, np.ndarray]]) -> None:
+    """Write shards, and let go of each at once."""
+    while files:
+        path, arrays = files.popitem()
+        write_npz(path, arrays)
 
 
 def _activations(

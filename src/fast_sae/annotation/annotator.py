@@ -77,7 +77,7 @@ class Annotator:
         """Load the language model that the SAE was trained on."""
         device = runtime.torch_device()
         model = load_model(origin.model, resolve_commit(origin.model), origin.extract.layers, device)
-        extractor = Extractor.of(model, tokenizer, origin.extract, runtime)
+        extractor = Extractor.of(model, origin.extract, runtime)
         return cls(origin.sae.to(device), extractor, runtime.sae_batch_rows, latents)
 
     def annotate(

@@ -98,7 +98,7 @@ class SteeredModel:
             self.layer,
             stop=self._stop,
             max_new_tokens=max_new_tokens,
-            batch_tokens=self.runtime.extract_batch_tokens,
+            batch_tokens=self.runtime.extract_tokens(),
             done=done,
         )
 

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Int32
 
 T = TypeVar("T")
+MAX_PADDING = 0.1
+"""Largest share of padding among the tokens of a batch."""
 Row = list[int]
 """The sequences of one row of a batch, by their numbers."""
 
@@ -35,16 +37,19 @@ def pass_lengths(examples: Sequence[int], block_size: int | None) -> list[int]:
 def plan_batches(sequences: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[Row]]:
     """Group sequences by length, the longest first, one a row, so that little is padding.
 
-    A batch holds at most `batch_tokens` tokens, padding included, but always one sequence.
+    A batch holds at most `batch_tokens` tokens, padding included, but always one sequence; it ends early where the
+    next, shorter sequence would make more than `MAX_PADDING` of it padding.
 
-    >>> list(plan_batches([0, 1, 2], [2, 4, 3], batch_tokens=8))
-    [[[1], [2]], [[0]]]
+    >>> list(plan_batches([0, 1, 2, 3], [2, 4, 4, 1], batch_tokens=8))
+    [[[1], [2]], [[0]], [[3]]]
     """
     return _cut([[i] for i in _longest_first(sequences, lengths)], lengths, batch_tokens)
 
 
 def plan_packed(sequences: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[Row]]:
     """Put sequences into rows as long as the longest of them, the longest first, each where it first fits.
+
+    Batches are cut from these rows as `plan_batches` cuts them.
 
     Source: first-fit decreasing, which fills at most 11/9 of the fewest rows and one (Johnson 1973).
 
@@ -71,12 +76,17 @@ def _longest_first(sequences: Sequence[int], lengths: Sequence[int]) -> list[int
 def _cut(rows: Sequence[Row], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[Row]]:
     """Cut rows into batches, the fullest rows first."""
     widths = [sum(lengths[i] for i in row) for row in rows]
-    order = _longest_first(range(len(rows)), widths)
-    at = 0
-    while at < len(order):
-        n = max(1, batch_tokens // widths[order[at]])
-        yield [rows[i] for i in order[at : at + n]]
-        at += n
+    batch: list[int] = []
+    filled = 0
+    for i in _longest_first(range(len(rows)), widths):
+        padded = (len(batch) + 1) * widths[(batch or [i])[0]]
+        if batch and (padded > batch_tokens or filled + widths[i] < (1 - MAX_PADDING) * padded):
+            yield [rows[n] for n in batch]
+            batch, filled = [], 0
+        batch.append(i)
+        filled += widths[i]
+    if batch:
+        yield [rows[n] for n in batch]
 
 
 def cut_portions(items: Iterable[T], length: Callable[[T], int], tokens: int) -> Iterator[list[T]]:

@@ -1,8 +1,8 @@
 """The pass of the truncated model over some tokens, sequence by sequence, rounded as activations are stored.
 
 A sequence is an example alone (FAST) or a block. "Alone" is about attention, not batch size: a length-sorted batch
-under an attention mask gives each sequence the activations of a pass of its own, and so do several sequences in one
-row that each attend to themselves.
+whose padding no token attends to gives each sequence the activations of a pass of its own, and so do several sequences
+in one row that each attend to themselves.
 
 Cost: one pass of the blocks up to the deepest layer per token; memory: the model, one batch, and what is returned.
 """
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from fast_sae.activations.live.batches import Row, plan_batches, plan_packed
 from fast_sae.activations.live.model import TruncatedModel
@@ -39,8 +38,6 @@ class Extractor:
     settings: ExtractSettings
     batch_tokens: int
     """Tokens in one batch, padding included; halved when the GPU runs out of memory."""
-    pad_left: bool
-    """Whether shorter sequences of a batch are padded in front, as the tokenizer has it."""
     packed: bool = False
     """Whether several sequences share a row of a batch."""
     _compared: bool = field(default=False, init=False)
@@ -49,19 +46,18 @@ class Extractor:
     def of(
         cls,
         model: TruncatedModel,
-        tokenizer: PreTrainedTokenizerBase,
         settings: ExtractSettings,
         runtime: RuntimeSettings,
     ) -> "Extractor":
-        """Make one that pads as the tokenizer does; a model that is not causal is padded behind.
+        """Make one that works in the portions of the runtime section.
 
         Raises:
             ModelError: if rows shall be packed, and the model is not causal or takes no positions.
         """
-        causal, packed = model.is_causal(), runtime.extract_rows == "packed"
-        if packed and not (causal and model.takes_positions):
+        packed = runtime.extract_rows == "packed"
+        if packed and not (model.causal and model.takes_positions):
             raise ModelError("this model is not causal or takes no positions; set runtime.extract_rows: padded")
-        return cls(model, settings, runtime.extract_batch_tokens, tokenizer.padding_side == "left" and causal, packed)
+        return cls(model, settings, runtime.extract_tokens(), packed)
 
     def compute(
         self, passes: Sequence[Tokens], done: Callable[[int], object] = lambda tokens: None
@@ -86,8 +82,9 @@ class Extractor:
                 members = [i for row in batch for i in row]
                 pending -= set(members)
                 for layer, parts in states.items():
-                    for i, part in zip(members, parts, strict=True):
-                        kept[layer][starts[i] : starts[i + 1]] = self._store(part, layer)
+                    stored = np.split(self._store(torch.cat(parts), layer), np.cumsum([lengths[i] for i in members]))
+                    for i, rows in zip(members, stored, strict=False):  # behind the last cut, nothing is left
+                        kept[layer][starts[i] : starts[i + 1]] = rows
                 done(sum(lengths[i] for i in members))
         return kept
 
@@ -104,7 +101,7 @@ class Extractor:
     def _states(self, rows: list[list[list[int]]]) -> dict[int, list[Tensor]]:
         if self.packed:
             return self.model.packed_states(rows)
-        return self.model.hidden_states([sequence for row in rows for sequence in row], pad_left=self.pad_left)
+        return self.model.hidden_states([sequence for row in rows for sequence in row])
 
     def _back_off(self, batch: Sequence[Row], lengths: Sequence[int]) -> None:
         """Make batches smaller; a row that does not fit by itself ends the run."""
@@ -119,14 +116,14 @@ class Extractor:
         self.batch_tokens = min(self.batch_tokens, longest * len(batch)) // 2
         say(f"out of memory: going on with runtime.extract_batch_tokens={self.batch_tokens}")
 
-    def _store(self, part: Float[Tensor, "position d_in"], layer: int) -> Float[np.ndarray, "position d_in"]:
+    def _store(self, rows: Float[Tensor, "row d_in"], layer: int) -> Float[np.ndarray, "row d_in"]:
         """Round to the stored type; a number that it cannot hold ends the run."""
-        stored = part.to(getattr(torch, self.settings.dtype))
-        if not bool(torch.isfinite(stored).all()):
-            if not bool(torch.isfinite(part).all()):
+        stored = rows.to(getattr(torch, self.settings.dtype))
+        if not _all_finite(stored):
+            if not _all_finite(rows):
                 raise ModelError(f"layer {layer} gives NaN or infinity; use another model.dtype")
             raise ModelError(
-                f"layer {layer} reaches {part.abs().max().item():.0f}, more than {self.settings.dtype} holds; "
+                f"layer {layer} reaches {rows.abs().max().item():.0f}, more than {self.settings.dtype} holds; "
                 "set extract.dtype: float32"
             )
         return stored.cpu().numpy()
@@ -152,3 +149,8 @@ class Extractor:
                         f"{float((difference / norm).max()):.1g} of their norm; set runtime.extract_rows: padded"
                     )
         self._compared = True
+
+
+def _all_finite(rows: Float[Tensor, "row d_in"]) -> bool:
+    """Whether no number is NaN or infinite: the least and the largest are not, found in one pass without a mask."""
+    return bool(torch.stack(torch.aminmax(rows)).isfinite().all())

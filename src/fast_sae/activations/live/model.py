@@ -1,6 +1,8 @@
 """A language model cut down to what is read: the blocks up to the deepest wanted layer, and no LM head."""
 
+import functools
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -9,7 +11,14 @@ import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from fast_sae.activations.live.float64 import compute_in_float64
 from fast_sae.activations.settings import ModelSettings
@@ -27,47 +36,45 @@ class TruncatedModel:
     after its final norm. The blocks behind the deepest wanted layer are removed.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: Sequence[int]) -> None:
+    def __init__(self, model: PreTrainedModel, layers: Sequence[int], blocks: nn.ModuleList | None = None) -> None:
         """Cut `model` down in place.
 
         Args:
             model: A base model, without LM head.
             layers: Rising indices into `hidden_states`.
+            blocks: The model's blocks, of which those behind the deepest layer may be gone; None: they are found.
 
         Raises:
             ModelError: if a layer does not exist or the model's blocks cannot be found.
         """
         self.layers = tuple(layers)
-        blocks = find_blocks(model)
-        self.n_blocks = len(blocks)
+        blocks = find_blocks(model) if blocks is None else blocks
+        self.n_blocks: int = model.config.get_text_config().num_hidden_layers
         if layers[-1] > self.n_blocks:
             raise ModelError(f"layer {layers[-1]} does not exist: hidden_states of this model end at {self.n_blocks}")
-        self._reads_output = layers[-1] == self.n_blocks
         self._entered = {n: blocks[n] for n in layers if n < self.n_blocks}
-        if not self._reads_output:
-            del blocks[layers[-1] + 1 :]
+        del blocks[layers[-1] + 1 :]
         self.model = model.eval().requires_grad_(False)
         self.d_in: int = model.config.get_text_config().hidden_size
         self.takes_positions = takes(model, "position_ids")
         self._options = {"use_cache": False} if takes(model, "use_cache") else {}
 
     @torch.no_grad()
-    def hidden_states(
-        self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False
-    ) -> dict[int, list[Float[Tensor, "_ d_in"]]]:
+    def hidden_states(self, sequences: Sequence[Sequence[int]]) -> dict[int, list[Float[Tensor, "_ d_in"]]]:
         """Return, for each wanted layer, the activations of each sequence, as if it had been fed alone.
+
+        Shorter sequences are padded behind, where a causal model never looks: it is given no mask, so that its
+        attention takes the kernel that skips what lies ahead, and no mask is built.
 
         Args:
             sequences: Token ids of each sequence, none empty.
-            pad_left: Pad before the shorter sequences instead of behind them.
         """
-        inputs = pad(sequences, pad_left=pad_left and self.takes_positions)
-        found = self._run(inputs)
-        starts = inputs["attention_mask"].argmax(1).tolist()
-        ends = [start + len(sequence) for start, sequence in zip(starts, sequences, strict=True)]
+        inputs = pad(sequences, pad_left=False)
+        if self.causal:
+            del inputs["attention_mask"]
         return {
-            layer: [row[start:end] for row, start, end in zip(states, starts, ends, strict=True)]
-            for layer, states in found.items()
+            layer: [row[: len(sequence)] for row, sequence in zip(states, sequences, strict=True)]
+            for layer, states in self._run(inputs).items()
         }
 
     @torch.no_grad()
@@ -88,11 +95,13 @@ class TruncatedModel:
             for layer, states in found.items()
         }
 
-    def is_causal(self) -> bool:
-        """Find out by trial whether a token's activations hang on later tokens."""
+    @functools.cached_property
+    def causal(self) -> bool:
+        """Whether a token's activations hang on no later token, found out by trial."""
         deepest = self.layers[-1]
-        short, long = ([1, 2], [1, 3]) if self.model.config.get_text_config().vocab_size > 3 else ([0, 0], [0, 1])
-        first, second = (self.hidden_states([ids])[deepest][0][0] for ids in (short, long))
+        one, other = ([1, 2], [1, 3]) if self.model.config.get_text_config().vocab_size > 3 else ([0, 0], [0, 1])
+        with torch.no_grad():
+            first, second = (self._run({"input_ids": torch.tensor([ids])})[deepest][0, 0] for ids in (one, other))
         return deepest == 0 or torch.equal(first, second)
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[int, Float[Tensor, "batch position d_in"]]:
@@ -138,16 +147,25 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
 def load_model(
     settings: ModelSettings, commit: str | None, layers: Sequence[int], device: torch.device
 ) -> TruncatedModel:
-    """Load a model by folder, or by hub id and commit, cut it down on the CPU, and put the rest on `device`."""
+    """Load a model by folder, or by hub id and commit, cut down, and put it on `device`.
+
+    Weights of the blocks behind the deepest layer, and of the LM head, are not read. Memory: the weights that are kept.
+    """
     with told(settings):
-        model, loading = AutoModel.from_pretrained(
+        config = AutoConfig.from_pretrained(**where(settings, commit), trust_remote_code=False)
+        with torch.device("meta"):
+            outline = AutoModel.from_config(config, trust_remote_code=False)
+        blocks = find_blocks(outline)
+        place = next(name for name, module in outline.named_modules() if module is blocks)
+        dropped = range(layers[-1] + 1, len(blocks))
+        loaded = _without_blocks(type(outline), place, dropped).from_pretrained(
             **where(settings, commit),
             dtype=getattr(torch, settings.dtype),
-            trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
         )
-    truncated = TruncatedModel(model, layers)
+    model, loading = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
+    truncated = TruncatedModel(model, layers, cast(nn.ModuleList, model.get_submodule(place)))
     read = {name for name, _ in truncated.model.named_parameters() if "pooler" not in name}
     if missing := sorted(read & {*loading["missing_keys"]}):
         raise ModelError(f"{settings.name} lacks {len(missing)} weights that would be read, such as {missing[0]}")
@@ -155,6 +173,22 @@ def load_model(
         compute_in_float64(truncated.model)
     truncated.model.to(device)  # type: ignore[arg-type]
     return truncated
+
+
+def _without_blocks(family: type[PreTrainedModel], place: str, dropped: range) -> type[PreTrainedModel]:
+    """Return a model class whose last blocks are gone before any weight is read.
+
+    The config still tells their number, since some families compute with it.
+    """
+    ignored = [rf"(^|\.){re.escape(place)}\.{n}\." for n in dropped]  # weights that would be told as unexpected
+
+    def init(self: PreTrainedModel, config: PreTrainedConfig, **options: object) -> None:
+        family.__init__(self, config, **options)
+        del cast(nn.ModuleList, self.get_submodule(place))[dropped.start :]
+
+    members = {"__init__": init, "__module__": family.__module__}
+    known = family._keys_to_ignore_on_load_unexpected or []
+    return type(family.__name__, (family,), members | {"_keys_to_ignore_on_load_unexpected": [*known, *ignored]})
 
 
 def load_tokenizer(settings: ModelSettings, commit: str | None) -> PreTrainedTokenizerBase:

@@ -18,7 +18,7 @@ from fast_sae.activations.live.batches import cut_portions, example_lengths, pas
 from fast_sae.activations.live.buffer import mix
 from fast_sae.activations.live.extractor import Extractor
 from fast_sae.activations.live.identity import identify
-from fast_sae.activations.live.model import load_model, load_tokenizer
+from fast_sae.activations.live.model import load_model
 from fast_sae.activations.settings import STAGE, ExtractSettings, ModelSettings
 from fast_sae.activations.source import Provenance, Rows, sampled_rows
 from fast_sae.activations.split import SplitFolder
@@ -56,7 +56,7 @@ def open_live(
     """Load the language model up to a layer."""
     identity = identify(model)
     loaded = load_model(model, identity["commit"], [layer], runtime.torch_device())
-    extractor = Extractor.of(loaded, load_tokenizer(model, identity["commit"]), extract, runtime)
+    extractor = Extractor.of(loaded, extract, runtime)
     return LiveModel(extractor, identity, buffer_tokens)
 
 
