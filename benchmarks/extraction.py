@@ -10,6 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,10 +24,9 @@ from fast_sae.activations.live.extractor import Extractor
 from fast_sae.activations.live.model import TruncatedModel, find_blocks, load_tokenizer
 from fast_sae.progress import say
 
-Passes = Sequence[Int32[np.ndarray, "_"]]
+Passes = Sequence[Int32[np.ndarray, " position"]]
 Rows = Float[np.ndarray, "token d_in"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_LLAMA = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 24, "num_attention_heads": 16}
 _LLAMA_LAYER, _LLAMA_TEXTS, _MINILM_TEXTS = 12, 32, 200
 _SECONDS = 15
 """What bfloat16 may take, as measured: where no unit does it, on fewer texts."""
@@ -49,6 +49,11 @@ class Case:
         """Tokens in all."""
         return sum(map(len, self.passes))
 
+    @property
+    def base(self) -> PreTrainedModel:
+        """The model without its head."""
+        return cast(PreTrainedModel, self.model.base_model)
+
     def first(self, tokens: float) -> "Case":
         """Return the same of the first texts only, as many as have so many tokens, and one at least."""
         whole = max(1, int(np.searchsorted(np.cumsum([len(of_text) for of_text in self.passes]), tokens, "right")))
@@ -68,7 +73,7 @@ class Case:
 
     def extractor(self, dtype: torch.dtype) -> Extractor:
         """Make ours, in a type of its own; what it computes is kept in float32 so that it can be compared."""
-        base = copy.deepcopy(self.model.base_model)
+        base = copy.deepcopy(self.base)
         model = TruncatedModel(base.to(dtype), [self.layer])  # type: ignore[arg-type]
         return Extractor(model, extract_settings("float32"), runtime().extract_batch_tokens, pad_left=False)
 
@@ -76,15 +81,20 @@ class Case:
 class Way:
     """One way to compute a case, and its runs."""
 
-    def __init__(
-        self, case: Case, compute: Callable[[], Rows] | None = None, *, extractor: Extractor | None = None
-    ) -> None:
-        """Take a function, or an extractor, which is warmed up and whose tokens are counted where they enter it."""
-        self.case, self.runs, self._fed = case, [], 0
-        if extractor is not None:
-            extractor.compute([case.passes[0][:8]])
-            extractor.model.model.register_forward_pre_hook(self._count, with_kwargs=True)
-        self._compute = compute or (lambda: extractor.compute(case.passes)[case.layer])
+    def __init__(self, case: Case, compute: Callable[[], Rows]) -> None:
+        """Take what computes the rows of the case's texts."""
+        self.case, self._compute = case, compute
+        self.runs: list[dict[str, float]] = []
+        self._fed = 0
+
+    @classmethod
+    def ours(cls, case: Case, dtype: torch.dtype) -> "Way":
+        """Take ours, warmed up; its tokens are counted where they enter the model."""
+        extractor = case.extractor(dtype)
+        extractor.compute([case.passes[0][:8]])
+        way = cls(case, lambda: extractor.compute(case.passes)[case.layer])
+        extractor.model.model.register_forward_pre_hook(way._count, with_kwargs=True)
+        return way
 
     def run(self) -> None:
         """Run once."""
@@ -94,7 +104,7 @@ class Way:
         tokens_per_s = self.case.tokens / seconds
         self.runs.append({"tokens_per_s": tokens_per_s, "seconds": seconds, "cpu_seconds": cpu_seconds})
 
-    def summarise(self, original: Rows) -> dict[str, object]:
+    def summarise(self, original: Rows) -> dict:
         """Tell the median speed, what was padding, and how far the rows are from the original's."""
         found = {"tokens_per_s": statistics.median(run["tokens_per_s"] for run in self.runs), "runs": self.runs}
         if not self._fed:
@@ -117,7 +127,15 @@ def measure(asked: Namespace, results: dict) -> None:
 
 def _llama(asked: Namespace) -> Case:
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=32000, **_LLAMA)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=32000,
+            hidden_size=1024,
+            intermediate_size=2816,
+            num_hidden_layers=24,
+            num_attention_heads=16,
+        )
+    ).eval()
     draws = np.random.default_rng(0)
     mean, deviation, longest = _LENGTHS
     lengths = np.minimum(draws.lognormal(mean, deviation, _LLAMA_TEXTS).astype(int), longest)
@@ -137,8 +155,7 @@ def _measure_case(case: Case, repeats: int, device: torch.device) -> dict:
     peaks = [_peaks(case, device)]
     few = case.first(_SECONDS * peaks[0]["bf16"] * 1e9 / _operations(case))
     ways = {"original": Way(case, case.original)}
-    for name, dtype in _DTYPES.items():
-        ways[name] = Way(few if name == "bf16" else case, extractor=case.extractor(dtype))
+    ways |= {name: Way.ours(few if name == "bf16" else case, dtype) for name, dtype in _DTYPES.items()}
     for repeat in range(repeats):
         peaks += [_peaks(case, device)] if repeat else []
         for name, way in ways.items():
@@ -162,10 +179,10 @@ def _peaks(case: Case, device: torch.device) -> dict[str, float]:
 def _operations(case: Case) -> float:
     """Count the operations of a token in the blocks that are needed.
 
-    2 per weight of a matrix, and 4 · length · width per block for attention's scores and sums, at the mean length that a token
-    sees (of causal attention, that computes all scores and then masks half).
+    2 per weight of a matrix, and 4 · length · width per block for attention's scores and sums, masked ones too; length
+    is that of the token's text.
     """
-    matrices = sum(p.numel() for p in find_blocks(case.model.base_model)[0].parameters() if p.ndim == 2)
+    matrices = sum(p.numel() for p in find_blocks(case.base)[0].parameters() if p.ndim == 2)
     attended = sum(len(tokens) ** 2 for tokens in case.passes) / case.tokens
     return case.layer * (2 * matrices + 4 * attended * case.model.config.hidden_size)
 

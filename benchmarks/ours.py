@@ -3,6 +3,7 @@
 import torch
 
 from benchmarks.clock import Clock
+from benchmarks.rows import changed
 from benchmarks.task import Reconstruct, Task
 from fast_sae.params import load_params, parse_section
 from fast_sae.sae.build import build_sae
@@ -15,9 +16,9 @@ def train(task: Task, clock: Clock) -> Reconstruct:
     """Train by the settings of params.yaml, but in float32 and without rounding gradients."""
     params, setting = load_params(), task.setting
     shape = {"architecture": "topk", "M": setting.M, "K": setting.K, "matryoshka": setting.matryoshka}
-    sae_settings = parse_section({"sae": params["sae"] | shape}, "sae", SAESettings)
+    sae_settings = parse_section(changed(params, "sae", shape), "sae", SAESettings)
     how = {"batch_size": setting.batch, "seed": task.seed, "dtype": "float32", "gradient_bits": None, "epochs": 1}
-    settings = parse_section({"train": params["train"] | how}, "train", TrainSettings)
+    settings = parse_section(changed(params, "train", how), "train", TrainSettings)
     rows = task.batches("train")
     b_dec, _ = loop._start(rows, settings)
     sae = build_sae(setting.d_in, sae_settings).to(task.device, torch.float32)

@@ -16,8 +16,9 @@ _SECONDS = 0.2
 def measure_peaks(setting: Setting, device: torch.device) -> dict[str, float]:
     """Measure matrix products and copying: in 1e9 operations per second, and 1e9 bytes read or written per second.
 
-    `gemm_fp32` is a square product of 1,024, `gemm_bf16` one of 512 (slow where no unit does it); `encode_fp32` and `gradient_fp32` have the shapes of the
-    setting: (batch, d_in) (d_in, M), and (d_in, batch) (batch, M). A copy reads and writes each byte.
+    `gemm_fp32` is a square product of 1,024, `gemm_bf16` one of 512 (slow where no unit does it); `encode_fp32` and
+    `gradient_fp32` have the setting's shapes: (batch, d_in) (d_in, M), and (d_in, batch) (batch, M). A copy reads and
+    writes each byte.
     """
     square = (_SQUARE, _SQUARE, _SQUARE)
     encode, gradient = (setting.batch, setting.d_in, setting.M), (setting.d_in, setting.batch, setting.M)

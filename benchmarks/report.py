@@ -52,7 +52,9 @@ def _training(results: Found, device: str = "cpu") -> str:
 
 def _speeds(results: Found, names: Sequence[str]) -> str:
     rows = [[_shape(results, name), *(_speed(results["training"][name].get(of)) for of in NAMES)] for name in names]
-    return "Tokens/s, median · FVU on held-out rows:\n\n" + _table(["d_in / M / K / batch, steps", *NAMES.values()], rows)
+    return "Tokens/s, median · FVU on held-out rows:\n\n" + _table(
+        ["d_in / M / K / batch, steps", *NAMES.values()], rows
+    )
 
 
 def _ratios(results: Found, names: Sequence[str]) -> str:
@@ -136,7 +138,9 @@ def _cases(part: str) -> Callable[[Found], str]:
 
     def tell(results: Found) -> str:
         cases = {name: of for name, of in results.get(part, {}).items() if isinstance(of, dict)}
-        columns = list(dict.fromkeys(key for of in cases.values() for key, v in of.items() if isinstance(v, int | float)))
+        columns = list(
+            dict.fromkeys(key for of in cases.values() for key, v in of.items() if isinstance(v, int | float))
+        )
         rows = [[name, *(f"{of[key]:,.4g}" if key in of else "–" for key in columns)] for name, of in cases.items()]
         return _table(["", *columns], rows) if rows else _NOTHING
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from fast_sae.chat.kinds import Kind
 from fast_sae.chat.prepared import write_prepared
 from fast_sae.chat.splits import Split
 from fast_sae.errors import DataError
-from fast_sae.params import load_params, parse_section
+from fast_sae.params import Section, load_params, parse_section
 from fast_sae.runtime import RuntimeSettings
 
 PLACE = Path(".scratch/bench")
@@ -62,7 +63,7 @@ def text_store(path: Path, model: Path) -> Path:
     store, prepared = PLACE / f"texts-{key}", PLACE / f"texts-{key}-prepared"
     if store.exists():
         return store
-    splits = _split(read_texts(path), model) | {"test": []}
+    splits = _split(read_texts(path), model)
     prepared.mkdir(parents=True, exist_ok=True)
     write_prepared(splits, [], 0, prepared)
     extract_activations(
@@ -78,7 +79,7 @@ def _split(texts: list[str], model: Path) -> dict[Split, list[Example]]:
         DataError: if there are too few.
     """
     tokenizer = load_tokenizer(encoder_settings(model), None)
-    splits: dict[Split, list[Example]] = {}
+    splits: dict[Split, list[Example]] = {"test": []}
     left = iter(texts)
     for split, wanted in _TOKENS.items():
         examples, tokens = splits.setdefault(split, []), 0
@@ -97,8 +98,13 @@ def encoder_settings(model: Path) -> ModelSettings:
 
 def extract_settings(dtype: str = "float16") -> ExtractSettings:
     """Return params.yaml's `extract` section for bare texts and layer 4."""
-    changed = {"layers": [LAYER], "template": "none", "store": ["train", "validation"], "dtype": dtype}
-    return parse_section({"extract": load_params()["extract"] | changed}, "extract", ExtractSettings)
+    values = {"layers": [LAYER], "template": "none", "store": ["train", "validation"], "dtype": dtype}
+    return parse_section(changed(load_params(), "extract", values), "extract", ExtractSettings)
+
+
+def changed(params: Section, name: str, values: Section) -> Section:
+    """Return one section of params.yaml, with some values changed."""
+    return {name: {**cast(Section, params[name]), **values}}
 
 
 def runtime() -> RuntimeSettings:

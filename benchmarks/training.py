@@ -1,4 +1,4 @@
-"""Training, ours and each peer in turn: tokens/s of the loop, FVU on held-out rows, and the rooflines of that minute."""
+"""Training, ours and each peer in turn: tokens/s of the loop, FVU on held-out rows, and rooflines of that minute."""
 
 import statistics
 from argparse import Namespace
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.peak import measure_peaks, rooflines
+from benchmarks.results import write_results
 from benchmarks.rows import mixture_store, text_store
 from benchmarks.settings import SETTINGS, Setting
 from benchmarks.task import HELD_OUT
@@ -27,6 +28,7 @@ def measure(asked: Namespace, results: dict) -> None:
             found |= {library: _summarise(of_library) for library, of_library in runs.items()}
             described = asdict(setting) | {"device": asked.device, "seed": _SEED, "peaks": peaks}
             results.setdefault("machine", {}).setdefault("training", {})[setting.name] = described
+            write_results(results)  # a setting takes minutes: what is done stays
     finally:
         for worker in workers.values():
             worker.close()

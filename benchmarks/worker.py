@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+import torch
+
+from benchmarks.clock import Clock
 from benchmarks.settings import LIBRARIES, SETTINGS, Setting
+from benchmarks.task import Task, measure_fvu
 
 ROOT = Path(__file__).resolve().parents[1]
 _WARM_UP = 3
@@ -62,11 +66,6 @@ def serve(library: str) -> None:
 
 def answer(train, *, setting: str, store: str, seed: int, steps: int, device: str) -> dict[str, float]:  # noqa: ANN001  (a library's train)
     """Warm up, train, and measure what came of it."""
-    import torch  # here, so that the parent starts at once
-
-    from benchmarks.clock import Clock
-    from benchmarks.task import Task, measure_fvu
-
     place = torch.device(device)
     told = (SETTINGS[setting], Path(store))
     train(Task(*told, _WARM_UP, seed, place), Clock(place))

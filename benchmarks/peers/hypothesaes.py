@@ -1,4 +1,4 @@
-"""HypotheSAEs 2.0.1 by its own `fit`: its DataLoader over a tensor in memory, its defaults, one epoch, no validation."""
+"""HypotheSAEs 2.0.1 by its own `fit`: its DataLoader over a tensor in memory, its defaults, one epoch."""
 
 import torch
 from hypothesaes.sae import SparseAutoencoder

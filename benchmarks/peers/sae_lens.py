@@ -20,6 +20,7 @@ def train(task: Task, clock: Clock) -> Reconstruct:
         total_training_samples=len(rows),
         train_batch_size_samples=setting.batch,
         device=str(task.device),
+        lr_end=SAETrainerConfig.lr / 10,  # as its runner fills it; a constant schedule does not read it
         autocast=gpu,
         logger=LoggingConfig(log_to_wandb=False),
     )

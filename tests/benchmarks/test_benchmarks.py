@@ -1,4 +1,4 @@
-"""The benchmark without its peers: the record has its keys, the page is made from it, and ours runs on a small setting."""
+"""The benchmark without its peers: its record, the page made from it, and ours on a small setting."""
 
 import dataclasses
 import json
@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from samples import ROOT, row_arrays, store
-
 from benchmarks import ours, peak, report, rows
 from benchmarks.clock import Clock
 from benchmarks.settings import LIBRARIES, SETTINGS, Setting
 from benchmarks.task import Task, measure_fvu
+from samples import ROOT, row_arrays, store
 
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
 SMALL = Setting("small", 16, 8, 2, 64, 30, "mixture")
@@ -24,7 +23,9 @@ def test_results_have_the_keys_that_others_read():
         assert {*found} <= {*SETTINGS[name].libraries}
         for of_library in found.values():
             assert {*of_library} == {"tokens_per_s", "fvu", "runs"}
-            assert of_library["tokens_per_s"] == pytest.approx(np.median([r["tokens_per_s"] for r in of_library["runs"]]))
+            assert of_library["tokens_per_s"] == pytest.approx(
+                np.median([r["tokens_per_s"] for r in of_library["runs"]])
+            )
 
 
 def test_the_page_is_what_the_results_give():
