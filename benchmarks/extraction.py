@@ -122,7 +122,7 @@ def measure(asked: Namespace, results: dict) -> None:
     for make in (_llama, _minilm):
         case = make(asked)
         case.model.to(device)  # type: ignore[arg-type]
-        results.setdefault("extraction", {})[case.name] = _measure_case(case, asked.repeats, device)
+        results.setdefault("extraction", {})[case.name] = measure_case(case, asked.repeats, device)
 
 
 def _llama(asked: Namespace) -> Case:
@@ -151,7 +151,8 @@ def _minilm(asked: Namespace) -> Case:
     return Case("minilm", model, LAYER, [np.array(of_text, np.int32) for of_text in ids])
 
 
-def _measure_case(case: Case, repeats: int, device: torch.device) -> dict:
+def measure_case(case: Case, repeats: int, device: torch.device) -> dict:
+    """Run every way in turn, so many times, and tell what was found."""
     peaks = [_peaks(case, device)]
     few = case.first(_SECONDS * peaks[0]["bf16"] * 1e9 / _operations(case))
     ways = {"original": Way(case, case.original)}

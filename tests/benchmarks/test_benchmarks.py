@@ -6,13 +6,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from benchmarks import ours, peak, report, rows
+from benchmarks import extraction, ours, peak, report, rows
 from benchmarks.clock import Clock
 from benchmarks.settings import LIBRARIES, SETTINGS, Setting
 from benchmarks.task import Task, measure_fvu
 from samples import ROOT, row_arrays, store
+from transformers import LlamaConfig, LlamaForCausalLM
 
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
+TINY = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 SMALL = Setting("small", 16, 8, 2, 64, 30, "mixture")
 
 
@@ -82,3 +84,23 @@ def test_a_roofline_counts_the_operations_of_a_step():
     assert found["bytes"] == 2_304 + 10_752
     assert found["two_products"] == pytest.approx(1e9 / 411_648)
     assert peak.rooflines(SETTINGS["S1"], peaks | {"copy": 1e-3})["one_product"] == pytest.approx(1e6 / 13_056)
+
+
+def test_extraction_compares_ours_with_the_original_way():
+    """A Llama of three blocks; ours pads two lengths of text in one batch."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
+    passes = [np.arange(n, dtype=np.int32) for n in (6, 10)]
+    case = extraction.Case("toy", model, 2, passes)
+    found = extraction.measure_case(case, 1, torch.device("cpu"))
+    assert found["tokens"] == 16
+    assert found["fp32"]["padding"] == pytest.approx(4 / 20)
+    assert 0 < found["fp32"]["max_difference"] < 1e-5 < found["bf16"]["mean_difference"]
+    block = 4 * 16 * 16 + 3 * 16 * 32
+    assert found["operations_per_token"] == pytest.approx(2 * (2 * block + 4 * (36 + 100) / 16 * 16))
+    assert "toy, ours, float32" in report.render(report.PAGE.read_text(), {"extraction": {"toy": found}})
+
+
+def test_the_first_texts_have_so_many_tokens_and_one_is_always_left():
+    case = extraction.Case("toy", LlamaForCausalLM(LlamaConfig(**TINY)), 1, [np.zeros(n, np.int32) for n in (3, 2, 4)])
+    assert [len(case.first(tokens).passes) for tokens in (0, 4.9, 5, 100)] == [1, 1, 2, 3]
