@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help repro paper plots compare test test-system check format clean-venv
+BENCH := .venv-bench
+
+.PHONY: help repro paper plots compare bench test test-system check format clean-venv
 help:                ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -19,6 +21,10 @@ plots: $(VENV)/.dev  ## set up, then DVC's plots of revisions A and B, or of the
 
 compare: $(VENV)/.run  ## compare two revisions or experiments: make compare A=main~1 B=my-experiment
 	python src/compare_runs.py $(A) $(B)
+
+bench: $(BENCH)/.run ## set up beside .venv, then measure ours and its peers: BENCHMARKS.md; RUN='training --settings S1'
+	$(BENCH)/bin/python benchmarks/run.py $(RUN)
+	$(BENCH)/bin/python benchmarks/report.py
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.dev   ## set up, then run the tests, a process of one thread per core
@@ -50,5 +56,13 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt constraints.txt | $(VENV)/bi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
-clean-venv:          ## remove the environment
-	rm -rf $(VENV)
+# torch first, so that the peers take the one that is there; torchvision, which they pull in, breaks beside a CPU torch
+$(BENCH)/.run: benchmarks/requirements.txt requirements.txt constraints.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check $(shell grep ^torch== requirements.txt)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BENCH)/bin/python -m pip uninstall --quiet --yes torchvision
+	@touch $@
+
+clean-venv:          ## remove the environments
+	rm -rf $(VENV) $(BENCH)

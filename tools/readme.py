@@ -43,7 +43,10 @@ TURNS = {
     "name_assistant": "its action, in the assistant's turn",
 }
 OTHERS = {
-    "Makefile": "repro, paper, plots, compare, test, test-system, check, format: each sets up what it needs",
+    "BENCHMARKS.md": "speed and memory beside peers, in one run: what is measured, and the tables",
+    "benchmarks/requirements.txt": "the peers, for make bench's own environment",
+    "benchmarks/results.json": "what make bench has measured",
+    "Makefile": "repro, paper, plots, compare, bench, test, test-system, check, format: each sets up what it needs",
     "dvc.yaml": "the stages: what each reads, tracks and makes",
     "params.yaml": "every knob, explained",
     "dvc.lock": "which inputs made which outputs, by their hashes",

@@ -1,0 +1,31 @@
+"""This repository's training loop, driven as `train_sae` drives it: rows from the store on disk, step by step."""
+
+import torch
+
+from benchmarks.clock import Clock
+from benchmarks.rows import changed
+from benchmarks.task import Reconstruct, Task
+from fast_sae.params import load_params, parse_section
+from fast_sae.sae.build import build_sae
+from fast_sae.sae.settings import SAESettings
+from fast_sae.training import loop
+from fast_sae.training.settings import TrainSettings
+
+
+def train(task: Task, clock: Clock) -> Reconstruct:
+    """Train by the settings of params.yaml, but in float32 and without rounding gradients."""
+    params, setting = load_params(), task.setting
+    shape = {"architecture": "topk", "M": setting.M, "K": setting.K, "matryoshka": setting.matryoshka}
+    sae_settings = parse_section(changed(params, "sae", shape), "sae", SAESettings)
+    how = {"batch_size": setting.batch, "seed": task.seed, "dtype": "float32", "gradient_bits": None, "epochs": 1}
+    settings = parse_section(changed(params, "train", how), "train", TrainSettings)
+    rows = task.batches("train")
+    b_dec, _ = loop._start(rows, settings)
+    sae = build_sae(setting.d_in, sae_settings).to(task.device, torch.float32)
+    sae.initialise(b_dec, torch.Generator().manual_seed(task.seed), tied=settings.init_encoder == "tied")
+    run = loop._Run(sae, settings, rows, task.batches("validation"))
+    clock.start()
+    for x in task.each_batch():
+        run._step(x)
+    clock.stop()
+    return sae.eval()
