@@ -32,11 +32,12 @@ def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
         latents = sae.activate(pre)
         penalty += len(x) * float(sae.penalty(pre, latents)) if sae.coefficient else 0.0
         for i, reconstruction in enumerate(sae.reconstructions(latents)):
-            errors[i] += (reconstruction - x).double().square().sum().cpu()
+            errors[i] += (reconstruction - x).double().square_().sum().cpu()
+        active += int(latents.count_nonzero())
+        del pre, latents, reconstruction
         centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
         total += centred.sum(0).cpu()
-        squares += float(centred.square().sum())
-        active += int((latents > 0).sum())
+        squares += float(centred.square_().sum())
     n = rows.rows
     variance = squares - float(total.square().sum()) / n
     return Validation(float(errors.mean()) / variance, active / n, variance / n, penalty / n)
