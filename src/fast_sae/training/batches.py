@@ -58,7 +58,7 @@ class RowBatches:
     def _cut(
         self, portions: Iterator[Float[np.ndarray, "_ d_in"]], sizes: Iterable[int]
     ) -> Iterator[Float[Tensor, "batch d_in"]]:
-        """Cut rows that come in portions of any size into batches: each is copied once, into the batch, as converted."""
+        """Cut rows that come in portions of any size into batches: each is copied once, as it is converted."""
         portion = np.empty((0, self.source.d_in), np.float32)
         for size in sizes:
             batch = torch.empty(size, self.source.d_in, dtype=self.dtype, device=self.device)
