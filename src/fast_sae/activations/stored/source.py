@@ -10,8 +10,8 @@ from fast_sae.activations.source import Provenance, Rows, rows_of_kinds, sampled
 from fast_sae.activations.split import SplitFolder
 
 _GATHERED = 2**24
-"""Bytes of rows fetched at once, each shard's in its order on disk. Blocks beyond 32 MB, glibc would give back to the
-system each time, and every page of them would be a fault; fewer rows would take a call for a few rows of each shard."""
+"""Bytes of rows fetched at once, each shard's in its order on disk: fewer would be a call for a few rows of each shard,
+and blocks of more than 32 MB glibc gives back to the system each time, so that every page of them is a fault."""
 
 
 class StoredActivations:
@@ -35,7 +35,7 @@ class StoredActivations:
     def shuffled(
         self, kinds: tuple[int, ...], rows: int, *, seed: int, epoch: int
     ) -> Iterator[Float[np.ndarray, "portion d_in"]]:
-        """Go once through the rows of some kinds in a random order, in portions of as many bytes as are gathered."""
+        """Go once through the rows of some kinds in a random order, at most a batch at a time."""
         index = rows_of_kinds(self, kinds)
         np.random.default_rng([seed, epoch]).shuffle(index)
         at_once = max(1, _GATHERED // (self.d_in * self._dtype.itemsize))
@@ -44,7 +44,9 @@ class StoredActivations:
             order = np.argsort(portion)
             place = np.empty_like(order)
             place[order] = np.arange(len(order))
-            yield self._take(portion[order]).take(place, axis=0)
+            gathered = self._take(portion[order])
+            for first in range(0, len(place), rows):
+                yield gathered.take(place[first : first + rows], axis=0)
 
     def sample(self, kinds: tuple[int, ...], n: int, *, seed: int) -> Float[np.ndarray, "sampled d_in"]:
         """Return n random rows of some kinds, in the order of the split; all of them if there are no more."""
