@@ -44,6 +44,9 @@ _KINDS = tuple(int(kind) for kind in Kind if kind is not Kind.BEGIN_OF_TEXT)
 _ENOUGH = 10.0
 """Seconds of one point's runs after which it is not repeated again."""
 _LONGEST = 300.0
+"""Seconds after which a run is ended, and counted as so many."""
+_FEW = 32
+"""Latents in the warm-up."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +141,31 @@ def _run(part: str, point: Point, folder: str) -> dict[str, float]:
     return json.loads(found.output) | {"peak_anon_gb": found.peak_anon / 1e9}
 
 
-def _train(point: Point, folder: Path) -> None:
+def _train(point: Point, folder: Path, split: str) -> None:
     params = load_params(ROOT / "params.yaml")
     how = {"dtype": "float32", "gradient_bits": None, "epochs": 1}
     settings = parse_section({"train": params["train"] | how}, "train", TrainSettings)
-    train_sae(_sae_settings(point), settings, _open(folder, "train"), _open(folder, "validation"), _runtime())
+    train_sae(_sae_settings(point), settings, _open(folder, split), _open(folder, "validation"), _runtime())
 
 
-def _evaluate(point: Point, folder: Path) -> None:
+def _evaluate(point: Point, folder: Path, split: str) -> None:
     sae = build_sae(point.d_in, _sae_settings(point))
     sae.initialise(torch.zeros(point.d_in, dtype=torch.float64), torch.Generator().manual_seed(0), tied=True)
     settings = parse_section(load_params(ROOT / "params.yaml"), "evaluate", EvaluateSettings)
-    validation, test = (_held(folder, "validation"), replace(_held(folder, "train"), split="test"))
+    validation, test = (_held(folder, "validation"), replace(_held(folder, split), split="test"))
     evaluate_sae(sae, validation, test, settings, kinds=_KINDS, dtype=torch.float32, runtime=_runtime())
 
 
-def _load(point: Point, folder: Path) -> None:
-    for _ in RowBatches(_open(folder, "train"), _KINDS, 512, torch.float32, torch.device("cpu")).shuffled(0, 0):
+def _load(point: Point, folder: Path, split: str) -> None:
+    for _ in RowBatches(_open(folder, split), _KINDS, 512, torch.float32, torch.device("cpu")).shuffled(0, 0):
         pass
 
 
-_CHILD: Mapping[str, Callable[[Point, Path], None]] = {"training": _train, "evaluation": _evaluate, "loading": _load}
+_CHILD: Mapping[str, Callable[[Point, Path, str], None]] = {
+    "training": _train,
+    "evaluation": _evaluate,
+    "loading": _load,
+}
 
 
 def _sae_settings(point: Point) -> SAESettings:
@@ -183,9 +190,11 @@ def _held(folder: Path, split: str) -> Held:
 
 
 def _main(part: str, d_in: str, m: str, tokens: str, folder: str) -> None:
-    """Measure one point in this process and print its seconds."""
+    """Measure one point in this process, warmed up on a few rows and latents, and print its seconds."""
+    point = Point(int(d_in), int(m), int(tokens))
+    _CHILD[part](replace(point, M=_FEW), Path(folder), "validation")  # modules that load late, and compiled kernels
     begun, cpu = time.perf_counter(), time.process_time()
-    _CHILD[part](Point(int(d_in), int(m), int(tokens)), Path(folder))
+    _CHILD[part](point, Path(folder), "train")
     spent = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - cpu}
     sys.stdout.write(json.dumps(spent) + "\n")
 
