@@ -10,7 +10,7 @@ _COLUMNS = 512
 """Columns ranked at once, so that the ranks (8 bytes each) need little memory."""
 _SAMPLES = 128
 """Samples summed up at once, likewise; fewer where clusters are many."""
-_COUNTS = 2**24
+_COUNTS = 2**22
 """Counts of samples turned to float64 at once, at most."""
 
 

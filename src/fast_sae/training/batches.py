@@ -25,10 +25,10 @@ class RowBatches:
     scale: float = 1.0
     """What every row is multiplied by."""
 
-    @cached_property
+    @property
     def rows(self) -> int:
         """Rows in all."""
-        return len(rows_of_kinds(self.source, self.kinds))
+        return sum(self._sizes)
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
@@ -50,7 +50,8 @@ class RowBatches:
 
     @cached_property
     def _sizes(self) -> list[int]:
-        return _portions(self.rows, self.batch_rows)
+        """Rows of each batch; counted once, for a step may ask how many are left."""
+        return _portions(len(rows_of_kinds(self.source, self.kinds)), self.batch_rows)
 
     def _batches(self, portions: Iterable[Float[np.ndarray, "_ d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
         return self._cut(iter(portions), self._sizes)

@@ -31,10 +31,9 @@ def validate(sae: SparseAutoencoder, rows: Batches) -> Validation:
         pre = sae.pre_activations(x)
         latents = sae.activate(pre)
         penalty += len(x) * float(sae.penalty(pre, latents)) if sae.coefficient else 0.0
-        for i, reconstruction in enumerate(sae.reconstructions(latents)):
-            errors[i] += (reconstruction - x).double().square_().sum().cpu()
+        errors += torch.stack([(r - x).double().square_().sum().cpu() for r in sae.reconstructions(latents)])
         active += int(latents.count_nonzero())
-        del pre, latents, reconstruction
+        del pre, latents  # two arrays as large as any that follow
         centred = (x - sae.b_dec).double()  # near the mean, so that the sum of squares loses no digits
         total += centred.sum(0).cpu()
         squares += float(centred.square_().sum())
