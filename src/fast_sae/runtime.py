@@ -29,7 +29,18 @@ class RuntimeSettings(Settings):
     lm_batch_tokens: Annotated[int, Field(gt=0)]
     """Tokens, padding included, in one batch of the whole language model; each gives logits over the vocabulary."""
     sae_batch_rows: Annotated[int, Field(gt=0)]
-    """Activation rows encoded at once where nothing is trained (validation, evaluation)."""
+    """Activation rows encoded at once where nothing is trained (validation, evaluation), at most."""
+
+    def rows_at_once(self, width: int) -> int:
+        """Return how many rows of a width, that of the activations or of the latents, are encoded at once.
+
+        `sae_batch_rows`, and fewer where those of a wide SAE would be beyond 2**24 numbers: 128 MB in float64.
+
+        >>> wide = RuntimeSettings.model_construct(sae_batch_rows=8192)
+        >>> wide.rows_at_once(512), wide.rows_at_once(65536)
+        (8192, 256)
+        """
+        return max(1, min(self.sae_batch_rows, 2**24 // width))
 
     def extract_tokens(self) -> int:
         """Return the tokens in one batch of the language model on this machine."""

@@ -9,7 +9,9 @@ from scipy.stats import rankdata
 _COLUMNS = 512
 """Columns ranked at once, so that the ranks (8 bytes each) need little memory."""
 _SAMPLES = 128
-"""Samples summed up at once, likewise."""
+"""Samples summed up at once, likewise; fewer where clusters are many."""
+_COUNTS = 2**22
+"""Counts of samples turned to float64 at once, at most."""
 
 
 class Interval(NamedTuple):
@@ -89,7 +91,8 @@ def resampled_sums(
     array([[6.],
            [2.]])
     """
-    parts = [counts[at : at + _SAMPLES].astype(np.float64) @ sums for at in range(0, len(counts), _SAMPLES)]
+    at_once = min(_SAMPLES, 1 + _COUNTS // (1 + len(sums)))
+    parts = [counts[at : at + at_once].astype(np.float64) @ sums for at in range(0, len(counts), at_once)]
     return np.concatenate(parts)
 
 

@@ -54,11 +54,13 @@ def test_a_random_order_is_one_permutation_of_the_rows_of_some_kinds(source, row
     assert found[0].dtype == np.float16
 
 
-def test_rows_are_gathered_for_32_batches_at_once(tmp_path):
-    arrays = row_arrays(np.zeros((100, 1)))
-    store(tmp_path, [arrays], SETTINGS)
-    portions = open_store(tmp_path, SETTINGS).shuffled(KINDS, 2, seed=0, epoch=0)
-    assert [len(portion) for portion in portions] == [64, 36]
+def test_the_order_does_not_hang_on_how_many_rows_are_gathered_at_once(source, monkeypatch):
+    whole = list(source.shuffled(KINDS, 100, seed=0, epoch=0))
+    assert [len(portion) for portion in whole] == [6]
+    monkeypatch.setattr("fast_sae.activations.stored.source._GATHERED", 4 * 3 * 2)  # 4 rows of 3 float16
+    found = list(source.shuffled(KINDS, 2, seed=0, epoch=0))
+    assert [len(portion) for portion in found] == [2, 2, 2]
+    assert np.array_equal(np.concatenate(found), np.concatenate(whole))
 
 
 @pytest.mark.parametrize("n", [1, 4, 6, 100])
@@ -86,8 +88,11 @@ def test_a_split_may_be_gone_through_twice(source):
     assert [len(chunk) for chunk in source.chunks(3)] == [len(chunk) for chunk in source.chunks(3)]
 
 
-def test_rows_of_some_kinds_are_numbered(source):
+@pytest.mark.parametrize("looked_at", [1, 4, 100])
+def test_rows_of_some_kinds_are_numbered(source, looked_at, monkeypatch):
+    monkeypatch.setattr("fast_sae.activations.source._LOOKED_AT", looked_at)
     assert rows_of_kinds(source, KINDS).tolist() == OF_KINDS
+    assert rows_of_kinds(source, KINDS).dtype == np.int32
 
 
 def test_a_split_whose_tokens_alone_are_kept_is_opened_without_activations(tmp_path):

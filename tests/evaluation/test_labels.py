@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fast_sae.evaluation.labels import score_labels
+from fast_sae.evaluation.labels import LabelScores, choose
 from fast_sae.evaluation.pooling import Features
 from fast_sae.statistics import resample_counts
 
@@ -15,7 +15,8 @@ def features(labels, latents, dimensions=None, mean=None):
 
 def scored(validation, test=None, resamples=20):
     test = test or validation
-    return score_labels(validation, test, resample_counts(len(test.labels), resamples, seed=0), seed=0)
+    chosen = choose(validation, {*test.labels.tolist()}, seed=0)
+    return chosen.score(test, resample_counts(len(test.labels), resamples, seed=0)) if chosen else LabelScores()
 
 
 def test_the_latent_is_chosen_on_validation_though_another_is_better_on_test():

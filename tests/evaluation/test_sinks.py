@@ -42,6 +42,16 @@ def test_equal_rows_at_the_border_are_outliers_together_whatever_the_last_digit(
     assert norms(deviation, deviation).scale().outliers(deviation * rounding).sum() == 100
 
 
+def test_of_a_large_split_evenly_spaced_rows_say_what_is_usual(monkeypatch):
+    """So many norms are sorted at most as memory is set aside for, whatever the split's size."""
+    monkeypatch.setattr("fast_sae.evaluation.measure.USUAL_ROWS", 50)
+    sorted_ = []
+    monkeypatch.setattr("fast_sae.evaluation.sinks.np.median", lambda x, **_: sorted_.append(len(x)) or np.sort(x)[0])
+    found = report([[1.0, i % 3] for i in range(150)], [Kind.CONTENT] * 150)
+    assert sorted_ == [50]
+    assert lines(found)["trained"]["largest_norm_over_median"] == pytest.approx(5**0.5)
+
+
 def test_without_rows_nothing_is_unusual():
     scale = Norms().scale()
     assert not scale.outliers(np.array([0.0, 1e30])).any()

@@ -49,3 +49,16 @@ def test_the_scale_is_about_the_mean_and_not_about_0():
 
 def test_rows_without_variance_are_left_as_they_are():
     assert unit_scale(torch.ones(3, 2)) == 1.0
+
+
+def test_a_sample_in_the_type_it_is_stored_in_gives_what_it_gives_in_float64(monkeypatch):
+    """Training hands over float16 rows, since float64 ones would take four times the memory."""
+    monkeypatch.setattr("fast_sae.training.centre._CHUNK", 7)
+    monkeypatch.setattr("fast_sae.training.centre._COLUMNS", 2)
+    x = torch.from_numpy(np.random.default_rng(0).normal(3, 1, (50, 5)).astype(np.float16))
+    whole = x.double()
+    for name, centre in CENTRES.items():
+        assert torch.allclose(centre(x), centre(whole), rtol=1e-14), name
+    assert CENTRES["median"](x).tolist() == np.median(whole.numpy(), axis=0).tolist()
+    assert CENTRES["mean"](x).tolist() == pytest.approx(whole.mean(0).tolist(), rel=1e-14)
+    assert unit_scale(x) == pytest.approx(1 / float((whole - whole.mean(0)).square().sum(1).mean().sqrt()), rel=1e-14)

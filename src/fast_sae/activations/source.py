@@ -9,6 +9,9 @@ from jaxtyping import Float, Int, Int32, UInt8
 
 from fast_sae.artifacts import Json
 
+_LOOKED_AT = 2**20
+"""Rows whose kinds are compared at once: numpy takes 8 bytes for each meanwhile, and a split may have 10⁸."""
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -94,8 +97,16 @@ class ActivationSource(Protocol):
 
 
 def rows_of_kinds(source: ActivationSource, kinds: tuple[int, ...]) -> Int[np.ndarray, " row"]:
-    """Number the rows whose kind is one of `kinds`."""
-    return np.flatnonzero(np.isin(source.kind, kinds))
+    """Number the rows whose kind is one of `kinds`; 4 bytes a row, where that is enough, and no more on the way."""
+    kind, dtype = source.kind, np.int32 if len(source.kind) < 2**31 else np.int64
+    starts = range(0, len(kind), _LOOKED_AT)
+    index = np.empty(sum(int(np.isin(kind[at : at + _LOOKED_AT], kinds).sum()) for at in starts), dtype)
+    filled = 0
+    for at in starts:
+        found = np.flatnonzero(np.isin(kind[at : at + _LOOKED_AT], kinds)) + at
+        index[filled : filled + len(found)] = found
+        filled += len(found)
+    return index
 
 
 def sampled_rows(source: ActivationSource, kinds: tuple[int, ...], n: int, seed: int) -> Int[np.ndarray, " row"]:

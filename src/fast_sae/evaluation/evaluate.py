@@ -3,7 +3,7 @@
 import torch
 
 from fast_sae.activations.held import Held
-from fast_sae.evaluation.labels import score_labels
+from fast_sae.evaluation.labels import LabelScores, choose
 from fast_sae.evaluation.measure import Evaluator
 from fast_sae.evaluation.report import Report
 from fast_sae.evaluation.settings import EvaluateSettings
@@ -32,9 +32,12 @@ def evaluate_sae(
         dtype: What to compute in.
         runtime: The `runtime` section.
     """
-    evaluator = Evaluator(sae.to(runtime.torch_device(), dtype), settings, kinds, runtime.sae_batch_rows)
-    reference = evaluator.look_at(validation)
-    measured = evaluator.measure(test, reference.scale)
+    batch_rows = runtime.rows_at_once(max(sae.d_in, sae.settings.M))
+    evaluator = Evaluator(sae.to(runtime.torch_device(), dtype), settings, kinds, batch_rows)
+    scale, features = evaluator.look_at(validation)
+    chosen = choose(features, evaluator.labels(test), settings.seed)
+    del features  # as large as those of test
+    measured = evaluator.measure(test, scale)
     counts = measured.counts[:, measured.features.examples]
-    labels = score_labels(reference.features, measured.features, counts, settings.seed)
+    labels = chosen.score(measured.features, counts) if chosen else LabelScores()
     return Report(measured, labels, kinds, sae.settings.prefixes, sae.settings.K, settings.confidence)

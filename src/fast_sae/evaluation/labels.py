@@ -4,7 +4,7 @@ Three ways to tell a label from the rest, each fitted and chosen on validation a
 latent, the best single dimension of the activations, and a linear probe on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,41 +44,69 @@ class LabelScores:
             return np.where(known, self.auroc[method], 0).sum(1) / known.sum(1)
 
 
-def score_labels(
-    validation: Features, test: Features, counts: UInt8[np.ndarray, "sample test_example"], seed: int
-) -> LabelScores:
-    """Choose on validation what tells each label from the rest, and score it on test.
+@dataclass(frozen=True)
+class Chosen:
+    """What tells each label best on validation; its features are no longer needed."""
+
+    labels: Sequence[str]
+    latent: Int64[np.ndarray, " label"]
+    latent_auroc: Float[np.ndarray, " label"]
+    """On validation."""
+    dimension: Int64[np.ndarray, " label"]
+    """Column of `Features.dimensions`."""
+    dimension_by: Sequence[str]
+    sign: Float[np.ndarray, " label"]
+    """−1 for a dimension that tells its label by being low."""
+    probe_penalty: float
+    probe: Probe
+
+    def score(self, test: Features, counts: UInt8[np.ndarray, "sample test_example"]) -> LabelScores:
+        """Score on test what was chosen.
+
+        Args:
+            test: What is scored.
+            counts: How often each resample holds each test example.
+        """
+        positive = _positive(test, self.labels)
+        scores = {
+            "latent": test.latents[:, self.latent],
+            "dimension": test.dimensions[:, self.dimension] * self.sign,
+            "probe": self.probe.scores(test.mean),
+        }
+        return LabelScores(
+            labels=self.labels,
+            test_examples=positive.sum(1).tolist(),
+            latent=self.latent.tolist(),
+            latent_validation_auroc=self.latent_auroc.tolist(),
+            dimension=(self.dimension % test.mean.shape[1]).tolist(),
+            dimension_by=self.dimension_by,
+            probe_penalty=self.probe_penalty,
+            auroc={name: _resampled(values, positive, counts) for name, values in scores.items()},
+        )
+
+
+def choose(validation: Features, of_test: Set[str], seed: int) -> Chosen | None:
+    """Choose on validation what tells each label from the rest; None without two labels that both splits hold.
 
     Args:
         validation: What chooses.
-        test: What is scored.
-        counts: How often each resample holds each test example.
+        of_test: Labels of test. Those that one of the splits does not hold are not scored, but their examples count
+            against the others.
         seed: Deals the folds that choose the probe's penalty.
-
-    Labels that one of the splits does not hold are not scored, but their examples count against the others.
     """
-    labels = sorted({*validation.labels.tolist()} & {*test.labels.tolist()})
+    labels = sorted({*validation.labels.tolist()} & of_test)
     if len(labels) < 2:
-        return LabelScores()
-    positive, of_test = (features.labels == np.array(labels)[:, None] for features in (validation, test))
+        return None
+    positive = _positive(validation, labels)
     latent, latent_auroc = _best(auroc(validation.latents, positive))
     dimension, by, sign = _best_dimension(validation, positive)
     penalty = choose_penalty(validation.mean, positive, folds(validation.labels.tolist(), seed))
-    scores = {
-        "latent": test.latents[:, latent],
-        "dimension": test.dimensions[:, dimension] * sign,
-        "probe": Probe(validation.mean, positive, penalty).scores(test.mean),
-    }
-    return LabelScores(
-        labels=labels,
-        test_examples=of_test.sum(1).tolist(),
-        latent=latent.tolist(),
-        latent_validation_auroc=latent_auroc.tolist(),
-        dimension=(dimension % test.mean.shape[1]).tolist(),
-        dimension_by=by,
-        probe_penalty=penalty,
-        auroc={name: _resampled(values, of_test, counts) for name, values in scores.items()},
-    )
+    probe = Probe(validation.mean, positive, penalty)
+    return Chosen(labels, latent, latent_auroc, dimension, by, sign, penalty, probe)
+
+
+def _positive(features: Features, labels: Sequence[str]) -> Bool[np.ndarray, "label example"]:
+    return features.labels == np.array(labels)[:, None]
 
 
 def _best(found: Float[np.ndarray, "label feature"]) -> tuple[Int64[np.ndarray, " label"], Float[np.ndarray, " label"]]:

@@ -1,8 +1,8 @@
 """One pass of an SAE over a held-out split, and all that is counted on the way.
 
 Validation says what is usual and chooses what tells a label; test is scored. Cost: one encode and, on test, one decode
-per row, no gradients. Memory: one batch, what was pooled of the examples that the label metrics use, a few numbers per
-example and validation row, and the sums of every bootstrap resample.
+per row, no gradients. Memory: one batch, what was pooled of the examples that the label metrics use, a byte per test
+example and resample (`statistics.resample_counts`), and the sums of every bootstrap resample.
 """
 
 from collections.abc import Iterator
@@ -17,22 +17,13 @@ from fast_sae.activations.held import Held
 from fast_sae.activations.source import Rows
 from fast_sae.evaluation.cells import cell_of
 from fast_sae.evaluation.firing import FiringCounts
-from fast_sae.evaluation.pooling import Features, Pools
+from fast_sae.evaluation.pooling import Features, Pools, sampled_examples
 from fast_sae.evaluation.reconstruction import ReconstructionSums
 from fast_sae.evaluation.settings import EvaluateSettings
-from fast_sae.evaluation.sinks import GiantCounts, Norms, Scale
+from fast_sae.evaluation.sinks import USUAL_ROWS, GiantCounts, Norms, Scale
 from fast_sae.progress import progress_bar
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.statistics import resample_counts
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What validation says before test is seen."""
-
-    scale: Scale
-    features: Features
-    """Of each labelled example, over its rows of the trained kinds."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +68,18 @@ class Evaluator:
     batch_rows: int
 
     @torch.no_grad()
-    def look_at(self, validation: Held) -> Reference:
-        """Find out what is usual, and pool what chooses; without labels, nothing is encoded."""
+    def look_at(self, validation: Held) -> tuple[Scale, Features]:
+        """Find out what is usual, and pool what chooses: each labelled example's rows of the trained kinds.
+
+        Without labels, nothing is encoded.
+        """
         norms, pools = Norms(), self._pools(validation)
+        every = -(-len(validation.source.kind) // USUAL_ROWS)
         for batch in self._batches(validation):
-            norms.add(batch.norm[batch.trained], batch.deviation[batch.trained])
+            norms.add(batch.norm[batch.trained][::every], batch.deviation[batch.trained][::every])
             if len(pools.labels):
                 batch.pool(pools, self.sae.encode(batch.x))
-        return Reference(norms.scale(), pools.result())
+        return norms.scale(), pools.result()
 
     @torch.no_grad()
     def measure(self, test: Held, scale: Scale) -> Measured:
@@ -95,7 +90,7 @@ class Evaluator:
         firing, giant, pools = FiringCounts(sae.settings.M), GiantCounts(scale.median_norm), self._pools(test)
         for batch in self._batches(test):
             rows, x, latents = batch.rows, batch.x, sae.encode(batch.x)
-            errors = [(r - x).double().square().sum(1).cpu().numpy() for r in sae.reconstructions(latents)]
+            errors = [(r - x).double().square_().sum(1).cpu().numpy() for r in sae.reconstructions(latents)]
             shared = rows.position < test.source.provenance.shared_prefix
             cell = cell_of(rows.kind, shared, scale.outliers(batch.deviation))
             active = firing.add(cell, latents > 0)
@@ -109,9 +104,14 @@ class Evaluator:
             for rows in held.source.chunks(self.batch_rows):
                 x = torch.from_numpy(np.array(rows.activations)).to(self.sae.b_dec)
                 norm = x.double().norm(dim=1).cpu().numpy()
-                deviation = (x - self.sae.b_dec).double().square().sum(1).cpu().numpy()
+                deviation = (x - self.sae.b_dec).double().square_().sum(1).cpu().numpy()
                 yield _Batch(rows, x, np.isin(rows.kind, self.kinds), norm, deviation)
                 progress.update(len(rows))
+
+    def labels(self, held: Held) -> set[str]:
+        """Return the labels that the pooled examples of a split have."""
+        examples = sampled_examples(held.labels, self.settings.label_examples, self.settings.seed)
+        return {str(held.labels[i]) for i in examples}
 
     def _pools(self, held: Held) -> Pools:
         return Pools(held.labels, self.sae.settings.M, self.sae.d_in, self.settings)

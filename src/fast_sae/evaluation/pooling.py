@@ -35,7 +35,7 @@ class Pooled:
         examples, starts, counts = np.unique(example[wanted], return_index=True, return_counts=True)
         place = np.searchsorted(self.examples, examples)
         combine = np.maximum if self._maximum else np.add
-        pooled = combine.reduceat(features[wanted].astype(self._values.dtype), starts, axis=0)
+        pooled = combine.reduceat(features[wanted].astype(self._values.dtype, copy=False), starts, axis=0)
         self._values[place] = combine(self._values[place], pooled)
         self._rows[place, 0] += counts
 
@@ -47,8 +47,10 @@ class Pooled:
 
     def result(self) -> Float32[np.ndarray, "pooled feature"]:
         """Return the pooled features; 0 for an example without rows."""
-        values = self._values if self._maximum else self._values / np.maximum(self._rows, 1)
-        return np.where(self._rows > 0, values.astype(np.float32), np.float32(0))
+        values = np.empty(self._values.shape, np.float32)
+        np.divide(self._values, 1 if self._maximum else np.maximum(self._rows, 1), out=values, casting="same_kind")
+        values[self._rows[:, 0] == 0] = 0
+        return values
 
 
 class Pools:
@@ -56,7 +58,7 @@ class Pools:
 
     def __init__(self, labels: Sequence[str | None], n_latents: int, d_in: int, settings: EvaluateSettings) -> None:
         """Draw the sample; nothing is pooled yet."""
-        examples = _sample(labels, settings.label_examples, settings.seed)
+        examples = sampled_examples(labels, settings.label_examples, settings.seed)
         pooling = settings.label_pooling
         self.labels = np.array([labels[i] for i in examples], str)
         self.latents = Pooled(examples, n_latents, pooling)
@@ -104,7 +106,7 @@ class Features:
     """The mean activation."""
 
 
-def _sample(labels: Sequence[str | None], limit: int, seed: int) -> Int64[np.ndarray, " example"]:
+def sampled_examples(labels: Sequence[str | None], limit: int, seed: int) -> Int64[np.ndarray, " example"]:
     """Draw at most `limit` of the labelled examples; a split keeps the order of the data, which may be by label."""
     labelled = np.array([i for i, label in enumerate(labels) if label is not None], np.int64)
     return np.sort(np.random.default_rng(seed).permutation(labelled)[:limit])

@@ -21,6 +21,8 @@ _INTERCEPT_PENALTY = 1e-6
 _TOLERANCE = 1e-10
 """Largest gradient left: the order of the scores, and so the AUROC, must not hang on the processor."""
 _NEWTON_STEPS = 100
+_SQUARED = 2048
+"""Examples whose features are squared at once."""
 _WORTH_SHARING = 10**8
 """Multiplications in a product from which all threads take part."""
 
@@ -35,7 +37,9 @@ class Probe:
         x = x.astype(np.float64)
         self._mean, deviation = x.mean(0), x.std(0)
         self._scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
-        self._weights = fit_logistic((x - self._mean) * self._scale, positive, penalty)
+        x -= self._mean
+        x *= self._scale
+        self._weights = fit_logistic(x, positive, penalty)
 
     def scores(self, x: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example label"]:
         """Return the log-odds of each label."""
@@ -81,7 +85,7 @@ def fit_logistic(
     reaches the minimum of a logistic loss from anywhere (Sun & Tran-Dinh 2019, arXiv:1703.04599, for generalised
     self-concordance; Bach 2010, arXiv:0910.4627).
     """
-    rows = torch.from_numpy(np.column_stack([x, np.ones(len(x))]).astype(np.float64))
+    rows = torch.from_numpy(np.column_stack([x, np.ones(len(x))]).astype(np.float64, copy=False))
     ridge = torch.full((rows.shape[1],), penalty, dtype=torch.float64)
     ridge[-1] = _INTERCEPT_PENALTY
     wanted = torch.from_numpy(positive).double()
@@ -120,7 +124,8 @@ class _Hessian:
     ) -> None:
         """Keep the parts; no product of features by features is made."""
         self._x, self._curvature, self._ridge = x, curvature, ridge
-        self._diagonal = (curvature @ x.square() + ridge).numpy().ravel()
+        parts = zip(curvature.split(_SQUARED, dim=1), x.split(_SQUARED), strict=True)
+        self._diagonal = (sum(c @ rows.square() for c, rows in parts) + ridge).numpy().ravel()
 
     def solve(self, right: Float[Tensor, "label feature"]) -> Float[Tensor, "label feature"]:
         """Return the vectors that the Hessians take to `right`, the more exactly the smaller `right` is."""

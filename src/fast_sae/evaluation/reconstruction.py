@@ -122,11 +122,9 @@ class ReconstructionSums:
 
     def _macro(self, cells: Bool[np.ndarray, " cell"]) -> Float[np.ndarray, " sample"]:
         rows = self.rows[:, cells].sum(1)
-        present = rows > 0
-        of_example = self.squared_error[:, cells].sum(1)[present] / rows[present]
-        errors, examples = resampled_sums(
-            self.counts[:, present], np.stack([of_example, np.ones_like(of_example)], 1)
-        ).T
+        present = rows > 0  # others weigh 0: to leave them out would take a copy of all counts
+        of_example = self.squared_error[:, cells].sum(1) / np.where(present, rows, 1)
+        errors, examples = resampled_sums(self.counts, np.stack([of_example, present], 1)).T
         return errors / examples
 
 

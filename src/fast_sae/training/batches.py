@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,11 +28,11 @@ class RowBatches:
     @property
     def rows(self) -> int:
         """Rows in all."""
-        return len(rows_of_kinds(self.source, self.kinds))
+        return sum(self._sizes)
 
     def __len__(self) -> int:
         """Count the batches of one pass."""
-        return len(_portions(self.rows, self.batch_rows))
+        return len(self._sizes)
 
     def __iter__(self) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the rows in the order of the split."""
@@ -44,22 +45,31 @@ class RowBatches:
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "row d_in"]:
         """Return n random rows, in the order of the split; all of them if there are no more."""
-        return self._tensor(self.source.sample(self.kinds, n, seed=seed))
+        sampled = self.source.sample(self.kinds, n, seed=seed)
+        return next(self._cut(iter([sampled]), [len(sampled)]))
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Rows of each batch; counted once, for a step may ask how many are left."""
+        return _portions(len(rows_of_kinds(self.source, self.kinds)), self.batch_rows)
 
     def _batches(self, portions: Iterable[Float[np.ndarray, "_ d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
-        """Cut rows that come in portions of any size into batches of one size, the last one as `_portions` says."""
-        pending = torch.empty(0, self.source.d_in, dtype=self.dtype, device=self.device)
-        for portion in portions:
-            came = self._tensor(portion)
-            pending = torch.cat([pending, came]) if len(pending) else came
-            while len(pending) > self.batch_rows + 1:  # one row more may be the last one, which joins this batch
-                yield pending[: self.batch_rows]
-                pending = pending[self.batch_rows :]
-        yield from pending.split(_portions(len(pending), self.batch_rows))
+        return self._cut(iter(portions), self._sizes)
 
-    def _tensor(self, rows: Float[np.ndarray, "_ d_in"]) -> Float[Tensor, "_ d_in"]:
-        tensor = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device, self.dtype)
-        return tensor if self.scale == 1 else tensor * self.scale
+    def _cut(
+        self, portions: Iterator[Float[np.ndarray, "_ d_in"]], sizes: Iterable[int]
+    ) -> Iterator[Float[Tensor, "batch d_in"]]:
+        """Cut rows that come in portions of any size into batches: each is copied once, as it is converted."""
+        portion = np.empty((0, self.source.d_in), np.float32)
+        for size in sizes:
+            batch = torch.empty(size, self.source.d_in, dtype=self.dtype, device=self.device)
+            filled = 0
+            while filled < size:
+                portion = portion if len(portion) else next(portions)
+                taken, portion = portion[: size - filled], portion[size - filled :]
+                batch[filled : filled + len(taken)] = torch.from_numpy(taken).to(self.device)  # converted there
+                filled += len(taken)
+            yield batch if self.scale == 1 else batch.mul_(self.scale)
 
 
 def _portions(rows: int, size: int) -> list[int]:

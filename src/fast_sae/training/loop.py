@@ -61,7 +61,8 @@ def train_sae(
     """Fit an SAE to the rows of `train` that `settings.kinds` names; stop and calibrate on those of `validation`."""
     dtype, device, kinds = getattr(torch, settings.dtype), runtime.torch_device(), settings.kind_numbers
     rows = _some(RowBatches(train, kinds, settings.batch_size, dtype, device), settings, "train")
-    held_out = _some(RowBatches(validation, kinds, runtime.sae_batch_rows, dtype, device), settings, "validation")
+    at_once = runtime.rows_at_once(max(train.d_in, sae_settings.M))
+    held_out = _some(RowBatches(validation, kinds, at_once, dtype, device), settings, "validation")
     b_dec, scale = _start(rows, settings)
     sae = build_sae(train.d_in, sae_settings).to(device, dtype)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -104,7 +105,8 @@ class _Run:
                 self.sae.aim(found.l0)
                 reached = (self.sae.distance_from_target(found.l0, self.steps), self._objective(found))
                 if reached < best:
-                    best, waited, best_weights = reached, 0, copy.deepcopy(self.sae.state_dict())
+                    best, waited, best_weights = reached, 0, {}  # gone before the next copy is made
+                    best_weights = copy.deepcopy(self.sae.state_dict())
                     metrics = self._metrics(found) | {"best_epoch": epoch}
                 elif reached[0] == 0:  # an SAE that is not as sparse as asked for yet says nothing of one that is
                     waited += 1
@@ -195,10 +197,10 @@ class Descent:
 
 
 def _start(rows: RowBatches, settings: TrainSettings) -> tuple[Float[Tensor, " d_in"], float]:
-    """Return the first decoder bias, in scaled rows, and the scale."""
-    sample = rows.sample(settings.init_rows, settings.seed)
+    """Return the first decoder bias, in scaled rows, and the scale; the sample stays in the type it is stored in."""
+    sample = torch.from_numpy(rows.source.sample(rows.kinds, settings.init_rows, seed=settings.seed)).to(rows.device)
     scale = unit_scale(sample) if settings.normalise_input == "rms" else 1.0
-    return CENTRES[settings.init_b_dec](sample * scale), scale
+    return CENTRES[settings.init_b_dec](sample) * scale, scale
 
 
 def _some(rows: RowBatches, settings: TrainSettings, split: str) -> RowBatches:

@@ -27,9 +27,7 @@ def validate(gradients: Gradients, rows: Batches) -> Validation:
     """Measure an SAE on all rows."""
     found = reduce(operator.add, map(gradients.measure, rows))
     return Validation(
-        loss=float(found.squares.mean()) / found.deviations
-        if found.deviations
-        else math.nan,  # rows that are all equal
+        loss=float(found.squares.mean()) / found.deviations if found.deviations else math.nan,  # all rows are equal
         l0=found.active / found.rows,
         variance=found.deviations / found.rows,
         penalty=found.penalty / found.rows,

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int, UInt8
 from fast_sae.activations.source import Provenance, Rows, rows_of_kinds, sampled_rows
 from fast_sae.activations.split import SplitFolder
 
-_GATHERED = 32
-"""Batches fetched from disk at once, so that each shard is read in order for many of them."""
+_GATHERED = 2**24
+"""Bytes of rows fetched at once, each shard's in its order on disk: fewer would be a call for a few rows of each shard,
+and blocks of more than 32 MB glibc gives back to the system each time, so that every page of them is a fault."""
 
 
 class StoredActivations:
@@ -34,21 +35,33 @@ class StoredActivations:
     def shuffled(
         self, kinds: tuple[int, ...], rows: int, *, seed: int, epoch: int
     ) -> Iterator[Float[np.ndarray, "portion d_in"]]:
-        """Go once through the rows of some kinds in a random order, as many batches at once as are gathered."""
-        index = np.random.default_rng([seed, epoch]).permutation(rows_of_kinds(self, kinds))
-        for at in range(0, len(index), rows * _GATHERED):
-            yield self._take(index[at : at + rows * _GATHERED])
+        """Go once through the rows of some kinds in a random order, at most a batch at a time."""
+        index = rows_of_kinds(self, kinds)
+        np.random.default_rng([seed, epoch]).shuffle(index)
+        at_once = max(1, _GATHERED // (self.d_in * self._dtype.itemsize))
+        for at in range(0, len(index), at_once):
+            portion = index[at : at + at_once]
+            order = np.argsort(portion)
+            place = np.empty_like(order)
+            place[order] = np.arange(len(order))
+            gathered = self._take(portion[order])
+            for first in range(0, len(place), rows):
+                yield gathered.take(place[first : first + rows], axis=0)
 
     def sample(self, kinds: tuple[int, ...], n: int, *, seed: int) -> Float[np.ndarray, "sampled d_in"]:
         """Return n random rows of some kinds, in the order of the split; all of them if there are no more."""
         return self._take(sampled_rows(self, kinds, n, seed))
 
     def _take(self, index: Int[np.ndarray, " taken"]) -> Float[np.ndarray, "taken d_in"]:
-        """Return the given rows, in the given order; shard by shard in the order on disk."""
-        taken = np.empty((len(index), self.d_in), self._shards[0].activations.dtype)
-        order = np.argsort(index, kind="stable")
-        cuts = np.searchsorted(index[order], self._starts)
+        """Return the given rows, whose numbers rise."""
+        taken = np.empty((len(index), self.d_in), self._dtype)
+        cuts = np.searchsorted(index, self._starts)
         for shard, start, first, last in zip(self._shards, self._starts, cuts, cuts[1:], strict=False):
-            here = order[first:last]
-            taken[here] = shard.activations[index[here] - start]
+            if first < last:  # clip, since numpy would else copy `out` to leave it as it was if a number is wrong
+                rows = np.asarray(shard.activations)
+                rows.take(index[first:last] - start, axis=0, out=taken[first:last], mode="clip")
         return taken
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return self._shards[0].activations.dtype
