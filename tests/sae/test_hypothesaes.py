@@ -75,7 +75,7 @@ def test_the_same_latents_fire_and_the_same_are_dead(case):
 
 def test_the_weights_after_the_step_equal_the_recorded_ones(case):
     sae, counter = ours(case)
-    descent = Descent(sae, lr=RECORDED["lr"], clip=RECORDED["clip"], gradient_bits=None)
+    descent = Descent(sae, clip=RECORDED["clip"], gradient_bits=None)
     descent.take_step(tensor(case["x"]), Step(0, counter), RECORDED["lr"])
     for name, weight in case["weights_after"].items():
         # Adam's first step is lr · sign(gradient): where a gradient is 0 but for rounding, its sign is noise.

@@ -11,11 +11,11 @@ from samples import array_source, runtime
 from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.sae.settings import ARCHITECTURES
 from fast_sae.training import loop
-from fast_sae.training.adam import ClippedAdam
+from fast_sae.training.adam import SharedAdam
 from fast_sae.training.centre import CENTRES
-from fast_sae.training.gradients import gradients_of
 from fast_sae.training.loop import train_sae
 from fast_sae.training.settings import TrainSettings
+from fast_sae.training.sparse_gradients import SparseGradients
 from fast_sae.training.validation import Validation, validate
 from fast_sae.training.workers import Workers
 
@@ -130,7 +130,9 @@ def test_validation_loss_is_one_ratio_of_sums_whatever_the_portions():
 
     whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
     for size in (7, 100):
-        assert validate(gradients_of(run.sae, Workers()), Portions(size)).loss == pytest.approx(whole.item(), rel=1e-10)
+        assert validate(SparseGradients(run.sae, Workers()), Portions(size)).loss == pytest.approx(
+            whole.item(), rel=1e-10
+        )
 
 
 def test_a_large_mean_costs_validation_no_digits():
@@ -144,7 +146,7 @@ def test_a_large_mean_costs_validation_no_digits():
             return iter([x])
 
     whole = (run.sae(x) - x).square().sum() / (x - x.mean(0)).square().sum()
-    assert validate(gradients_of(run.sae, Workers()), Whole()).loss == pytest.approx(whole.item(), rel=1e-5)
+    assert validate(SparseGradients(run.sae, Workers()), Whole()).loss == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_activations_without_a_trained_kind_are_told():
@@ -197,10 +199,8 @@ def test_the_scale_of_the_data_changes_nothing_once_rows_are_scaled():
 
 def test_the_learning_rate_follows_its_schedule(monkeypatch):
     used = []
-    original = ClippedAdam.step
-    monkeypatch.setattr(
-        ClippedAdam, "step", lambda self, *a: used.append(self.param_groups[0]["lr"]) or original(self, *a)
-    )
+    original = SharedAdam.step
+    monkeypatch.setattr(SharedAdam, "step", lambda self, lr: used.append(lr) or original(self, lr))
     trained(epochs=2, patience=9, schedule="linear", lr_end=0.001, lr_warmup_steps=4, lr_decay_steps=5)
     assert len(used) == 20
     assert used[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])

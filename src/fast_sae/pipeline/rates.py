@@ -73,13 +73,14 @@ def _try_steps(parsed: Parsed, d_in: int, dtype: torch.dtype, device: torch.devi
     generator = torch.Generator().manual_seed(0)
     sae.initialise(torch.zeros(d_in), generator)
     rows = torch.randn(parsed.train.batch_size, d_in, generator=generator).to(device, dtype)
-    descent = Descent(sae, lr=parsed.train.lr, clip=parsed.train.clip, gradient_bits=None)
+    descent = Descent(sae, clip=parsed.train.clip, gradient_bits=None)
     dead = DeadLatentCounter(parsed.sae.M, parsed.train.dead_after_steps, device)
 
     def steps() -> None:
         descent.take_step(rows, Step(0, dead), parsed.train.lr).total.item()
 
-    return float(np.median([_seconds(steps) for _ in range(_STEPS + 1)][1:]))  # the first one warms up
+    with descent.alone():
+        return float(np.median([_seconds(steps) for _ in range(_STEPS + 1)][1:]))  # the first one warms up
 
 
 def _best(work: Callable[[], object], budget: float) -> float:

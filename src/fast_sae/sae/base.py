@@ -270,13 +270,12 @@ class SparseAutoencoder(nn.Module, ABC):
                 parameter.grad = round_to_bits(grad, bits, along).view_as(parameter)
 
     def after_step(self, loss: Loss, lr: float) -> None:
-        """Bring the parameters back to where they must lie after the optimiser's step, and steer λ.
+        """Bring parameters back to where they must lie after a step that left decoder rows at norm 1; steer λ.
 
         Args:
             loss: What `loss` gave for the step.
             lr: The step's learning rate.
         """
-        self.normalise_decoder()
         if self.coefficient and loss.penalty is not None:
             self.coefficient.update(loss.l0, loss.penalty, loss.reconstruction, lr)
 

@@ -1,4 +1,4 @@
-"""Adam behind a clip of the gradient's norm, in one pass over memory.
+"""Adam behind a clip of the gradient's norm: torch's, or on the CPU one pass over memory that workers share.
 
 Equations (Kingma & Ba 2014, arXiv:1412.6980, algorithm 1, with its defaults β₁ = 0.9, β₂ = 0.999, ε = 1e-8), for the
 gradient g times min(1, clip / (‖g‖ + 1e-6)), the norm being that of all parameters together:
@@ -9,81 +9,119 @@ Cost: 28 bytes of float32 a parameter, of which 12 are written; and 4 for the no
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import nn
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
 from fast_sae.sae.base import SparseAutoencoder
-from fast_sae.training.kernels.adam import sum_of_squares, update
+from fast_sae.training.kernels.adam import sum_of_squares, unit_rows, update
 from fast_sae.training.workers import Workers
 
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_CLIP_EPSILON = 1e-6
+"""What torch's `clip_grad_norm_` adds to the norm."""
 Numbers = Float[np.ndarray, " _"]
 
 
-class ClippedAdam(torch.optim.Adam):
-    """Adam over the parameters of an SAE; its state is torch's."""
+class ClippedAdam(ABC):
+    """Adam over the parameters of an SAE, which begins with no momentum."""
 
-    def __init__(
-        self, sae: SparseAutoencoder, *, lr: float, clip: float, gradient_bits: int | None, workers: Workers
-    ) -> None:
-        """Start with no momentum.
+    def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None) -> None:
+        """Take the parameters.
 
         Args:
             sae: In training.
-            lr: The learning rate of the first step; `param_groups` holds that of the next.
             clip: Largest norm of the gradient.
             gradient_bits: Bits kept of each gradient behind the clip; None: all.
-            workers: Who shares the work on a CPU.
         """
-        self._on_cpu = sae.b_dec.device.type == "cpu"
-        super().__init__(sae.parameters(), lr=lr, fused=not self._on_cpu)
-        self._sae, self._clip, self._bits, self._workers = sae, clip, gradient_bits, workers
+        self._sae, self._clip, self._bits = sae, clip, gradient_bits
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Take a step along the gradients that the parameters have."""
-        assert closure is None
-        if not self._on_cpu:
-            nn.utils.clip_grad_norm_(self._sae.parameters(), self._clip)
-            self._round()
-            super().step()
-            return
-        flat = [self._flat(parameter) for parameter in self._sae.parameters()]
-        squares = sum(self._share(flat, lambda part, arrays: sum_of_squares(*part, arrays[1])))
-        factor = min(1.0, self._clip / (math.sqrt(squares) + 1e-6))
-        if self._bits is not None:
-            for _, gradient, *_ in flat:
-                np.multiply(gradient, factor, out=gradient)
-            self._round()
-            factor = 1.0
-        rates = [flat[0][0].dtype.type(rate) for rate in (factor, *self._rates())]
-        self._share(flat, lambda part, arrays: update(*part, *arrays, *rates))
+    @abstractmethod
+    def step(self, lr: float) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+
+    @abstractmethod
+    def moments(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor] | None:
+        """Return m and v of a parameter, to be changed in place; None before the first step."""
+
+    def forget(self, latents: Int64[Tensor, " latent"]) -> None:
+        """Start anew with some latents."""
+        for name, axis in self._sae.latent_axis.items():
+            for moment in self.moments(self._sae.get_parameter(name)) or ():
+                moment.index_fill_(axis, latents, 0)
 
     def _round(self) -> None:
         if self._bits is not None:
             self._sae.round_gradients(self._bits)
 
-    def _flat(self, parameter: nn.Parameter) -> tuple[Numbers, ...]:
-        """View a parameter, its gradient and its moments, which are made at the first step, as they lie in memory."""
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        state["step"] += 1
-        assert parameter.grad is not None
-        tensors = (parameter.detach(), parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-        tensors = (parameter.detach(), parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-        return tuple((t if t.is_contiguous() else t.T).view(-1).numpy() for t in tensors)
 
-    def _rates(self) -> tuple[float, ...]:
-        """Return what the equations hold beside the arrays: 1 − β₁, β₂, 1 − β₂, the factors of m and √v, and ε."""
-        (beta1, beta2), t = self.param_groups[0]["betas"], self.state[self._sae.b_dec]["step"].item()
-        rate = self.param_groups[0]["lr"] / (1 - beta1**t)
-        return 1 - beta1, beta2, 1 - beta2, rate, 1 / math.sqrt(1 - beta2**t), self.param_groups[0]["eps"]
+class TorchAdam(ClippedAdam):
+    """As torch has it, in one kernel on a GPU."""
+
+    def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None) -> None:
+        """Take the parameters."""
+        super().__init__(sae, clip=clip, gradient_bits=gradient_bits)
+        self._adam = torch.optim.Adam(
+            sae.parameters(), betas=(_BETA1, _BETA2), eps=_EPSILON, fused=sae.b_dec.device.type == "cuda"
+        )
+
+    def step(self, lr: float) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+        nn.utils.clip_grad_norm_(self._sae.parameters(), self._clip)
+        self._round()
+        self._adam.param_groups[0]["lr"] = lr
+        self._adam.step()
+        self._sae.normalise_decoder()
+
+    def moments(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor] | None:
+        """Return m and v of a parameter, to be changed in place; None before the first step."""
+        state = self._adam.state.get(parameter)
+        return (state["exp_avg"], state["exp_avg_sq"]) if state else None
+
+
+class SharedAdam(ClippedAdam):
+    """On the CPU, each worker a part of every parameter; not a subclass of torch's, which takes seconds to import."""
+
+    def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None, workers: Workers) -> None:
+        """Take the parameters, and who shares the work."""
+        super().__init__(sae, clip=clip, gradient_bits=gradient_bits)
+        self._workers = workers
+        self._moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in sae.parameters()}
+        self._steps = 0
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+        flat = [self._flat(parameter) for parameter in self._sae.parameters()]
+        squares = sum(self._share(flat, lambda part, arrays: sum_of_squares(*part, arrays[1])))
+        factor = min(1.0, self._clip / (math.sqrt(squares) + _CLIP_EPSILON))
+        if self._bits is not None:
+            for _, gradient, *_ in flat:
+                np.multiply(gradient, factor, out=gradient)
+            self._round()
+            factor = 1.0
+        self._steps += 1
+        rate, correction = lr / (1 - _BETA1**self._steps), 1 / math.sqrt(1 - _BETA2**self._steps)
+        numbers = (factor, 1 - _BETA1, _BETA2, 1 - _BETA2, rate, correction, _EPSILON)
+        rates = [flat[0][0].dtype.type(number) for number in numbers]
+        self._share(flat, lambda part, arrays: update(*part, *arrays, *rates))
+        W_dec = self._sae.W_dec.detach().numpy()
+        self._workers.share(lambda _, first, last: unit_rows(W_dec[first:last]), self._workers.cuts(len(W_dec)))
+
+    def moments(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor] | None:
+        """Return m and v of a parameter, to be changed in place; None before the first step."""
+        return self._moments[parameter] if self._steps else None
+
+    def _flat(self, parameter: nn.Parameter) -> tuple[Numbers, ...]:
+        """View a parameter, its gradient and its moments as they lie in memory."""
+        assert parameter.grad is not None
+        tensors = (parameter.detach(), parameter.grad, *self._moments[parameter])
+        return tuple((t if t.is_contiguous() else t.T).view(-1).numpy() for t in tensors)
 
     def _share(
         self, flat: list[tuple[Numbers, ...]], work: Callable[[tuple[int, int], tuple[Numbers, ...]], Any]

@@ -1,5 +1,4 @@
-"""The gradients of the training loss: by autograd, which every architecture can, or in closed form where few latents
-of each row are active."""
+"""The gradients of the training loss by autograd, which all architectures can; `sparse_gradients` has a closed form."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,9 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
-from fast_sae.training.sparse_gradients import SparseGradients
 from fast_sae.training.sums import Sums, measure
-from fast_sae.training.workers import Workers
 
 
 @runtime_checkable
@@ -43,10 +40,3 @@ class DenseGradients:
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
         """Encode and decode."""
         return measure(self._sae, x)
-
-
-def gradients_of(sae: SparseAutoencoder, workers: Workers) -> Gradients:
-    """Choose the fastest way there is for an SAE where it lies."""
-    if sae.keeps_largest is not None and sae.b_dec.device.type == "cpu":
-        return SparseGradients(sae, workers)
-    return DenseGradients(sae)

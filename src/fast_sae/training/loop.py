@@ -10,6 +10,7 @@ where few latents of a row are active and known to be (`sparse_gradients`).
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,14 +27,15 @@ from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
 from fast_sae.sae.functional import ReconstructionLoss, normalized_mse, summed_squared_error
 from fast_sae.sae.settings import SAESettings
-from fast_sae.training.adam import ClippedAdam
+from fast_sae.training.adam import SharedAdam, TorchAdam
 from fast_sae.training.batches import RowBatches
 from fast_sae.training.centre import CENTRES, unit_scale
 from fast_sae.training.dead_latents import DeadLatentCounter
-from fast_sae.training.gradients import gradients_of
+from fast_sae.training.gradients import DenseGradients
 from fast_sae.training.history import History
 from fast_sae.training.resampling import resample
 from fast_sae.training.settings import TrainSettings
+from fast_sae.training.sparse_gradients import SparseGradients, is_sparse
 from fast_sae.training.validation import Validation, validate
 from fast_sae.training.workers import Workers
 
@@ -77,7 +79,7 @@ class _Run:
         self, sae: SparseAutoencoder, settings: TrainSettings, rows: RowBatches, validation: RowBatches
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
-        self.descent = Descent(sae, lr=settings.lr, clip=settings.clip, gradient_bits=settings.gradient_bits)
+        self.descent = Descent(sae, clip=settings.clip, gradient_bits=settings.gradient_bits)
         total = settings.epochs * len(rows)
         self.rate = settings.learning_rate(total)
         if sae.fixed_coefficient and sae.distance_from_target(0.0, total):
@@ -95,7 +97,8 @@ class _Run:
     def fit(self) -> Trained:
         best, best_weights, metrics = (float("inf"), float("inf")), self.sae.state_dict(), {}
         epoch = waited = 0
-        with progress_bar("train", "step", self.settings.epochs * len(self.rows)) as progress:
+        total = self.settings.epochs * len(self.rows)
+        with self.descent.alone(), progress_bar("train", "step", total) as progress:
             while epoch < self.settings.epochs and waited < self.settings.patience:
                 self._epoch(epoch, progress)
                 epoch += 1
@@ -173,25 +176,28 @@ class Descent:
     Differs from HypotheSAEs: where `gradient_bits` is given, gradients are rounded behind the clip.
     """
 
-    def __init__(self, sae: SparseAutoencoder, *, lr: float, clip: float, gradient_bits: int | None) -> None:
+    def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None) -> None:
         """Start with no momentum.
 
         Args:
             sae: With the weights to start from, where it shall be trained.
-            lr: Learning rate, until it is set anew.
             clip: Largest norm of the gradient.
             gradient_bits: Bits kept of each gradient; None: all.
         """
-        workers = Workers()
         self.sae = sae
-        self.optimiser = ClippedAdam(sae, lr=lr, clip=clip, gradient_bits=gradient_bits, workers=workers)
-        self.gradients = gradients_of(sae, workers)
+        self._workers = Workers() if is_sparse(sae) else None
+        how = {"clip": clip, "gradient_bits": gradient_bits}
+        self.gradients = SparseGradients(sae, self._workers) if self._workers else DenseGradients(sae)
+        self.optimiser = SharedAdam(sae, **how, workers=self._workers) if self._workers else TorchAdam(sae, **how)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep torch's own threads out of the way of the workers, if there are any; steps are slow without."""
+        return self._workers.one_thread_each() if self._workers else nullcontext()
 
     def take_step(self, x: Float[Tensor, "batch d_in"], step: Step, lr: float) -> Loss:
         """Take one step on a batch, at a learning rate."""
-        self.optimiser.param_groups[0]["lr"] = lr
         loss = self.gradients(x, step)
-        self.optimiser.step()
+        self.optimiser.step(lr)
         self.sae.after_step(loss, lr)
         return loss
 

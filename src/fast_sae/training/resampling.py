@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fast_sae.sae.base import SparseAutoencoder
+from fast_sae.training.adam import ClippedAdam
 
 _CHUNK = 4096
 """Rows whose latents are in memory at once."""
@@ -20,7 +21,7 @@ def resample(
     sae: SparseAutoencoder,
     dead: Bool[Tensor, " M"],
     x: Float[Tensor, "row d_in"],
-    optimiser: torch.optim.Optimizer,
+    optimiser: ClippedAdam,
     generator: torch.Generator,
 ) -> Bool[Tensor, " M"]:
     """Start the dead latents anew, and return which were.
@@ -29,7 +30,7 @@ def resample(
         sae: In training.
         dead: Which latents are dead.
         x: Rows to draw directions from; no more latents than rows with an error are started anew.
-        optimiser: Adam over the SAE's parameters.
+        optimiser: Over the SAE's parameters.
         generator: Draws on the CPU.
     """
     away = x - sae.b_dec
@@ -42,10 +43,7 @@ def resample(
         return restarted
     drawn = torch.multinomial(chance, len(index), generator=generator).to(x.device)
     sae.restart_latents(index, away[drawn] / length[drawn])
-    for name, parameter in sae.named_parameters():
-        if name in sae.latent_axis and (state := optimiser.state.get(parameter)):
-            for moment in ("exp_avg", "exp_avg_sq"):
-                state[moment].index_fill_(sae.latent_axis[name], index, 0)
+    optimiser.forget(index)
     return restarted
 
 

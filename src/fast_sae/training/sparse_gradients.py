@@ -33,6 +33,11 @@ _MEASURED = 1024
 """Rows that are reconstructed at once where no gradient is wanted."""
 
 
+def is_sparse(sae: SparseAutoencoder) -> bool:
+    """Whether the closed form holds for an SAE, where it lies."""
+    return sae.keeps_largest is not None and sae.b_dec.device.type == "cpu"
+
+
 class SparseGradients:
     """The gradients of an SAE on the CPU that keeps the K largest pre-activations of each row."""
 
@@ -53,26 +58,23 @@ class SparseGradients:
     def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
         """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
         code = self._space.code(len(x))
-        with self._workers.one_thread_each():
-            sums, multi = self._encode(x, code)
-            fired = self._fired(code)
-            denominator = step.reconstruction_loss.denominator(len(x), sums.deviations)
-            reconstruction = self._weigh(self._main, float(sums.squares.sum()), denominator)
-            total = reconstruction
-            if self._multi:
-                total += self._weigh(self._multi, multi, denominator)
-            if self._aux:
-                total += self._revive(self._aux, code, step, step.dead.after(fired))
-            self._add_up(code)
+        sums, multi = self._encode(x, code)
+        fired = self._fired(code)
+        denominator = step.reconstruction_loss.denominator(len(x), sums.deviations)
+        reconstruction = self._weigh(self._main, float(sums.squares.sum()), denominator)
+        total = reconstruction
+        if self._multi:
+            total += self._weigh(self._multi, multi, denominator)
+        if self._aux:
+            total += self._revive(self._aux, code, step, step.dead.after(fired))
+        self._add_up(code)
         total, reconstruction, l0 = (x.new_tensor(value) for value in (total, reconstruction, sums.active / len(x)))
         return Loss(total, reconstruction, l0, fired, None, None)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
         """Reconstruct rows; inference follows the rule of training."""
-        with self._workers.one_thread_each():
-            parts = [self._encode(part, self._space.code(len(part)))[0] for part in x.split(_MEASURED)]
-        return reduce(operator.add, parts)
+        return reduce(operator.add, (self._encode(part, self._space.code(len(part)))[0] for part in x.split(_MEASURED)))
 
     def _encode(self, x: Float[Tensor, "batch d_in"], code: Code) -> tuple[Sums, float]:
         """Fill the code's main and multi-K places; return what the rows add up to, and the multi-K squared errors."""

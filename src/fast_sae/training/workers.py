@@ -20,7 +20,7 @@ class Workers:
     def __init__(self) -> None:
         """Take torch's number of threads, the calling one among them."""
         self.threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(max(1, self.threads - 1))
+        self._pool = ThreadPoolExecutor(max(1, self.threads - 1), initializer=torch.set_num_threads, initargs=(1,))
 
     def share(self, work: Callable[[int, int, int], T], cuts: Sequence[int]) -> list[T]:
         """Call work(number, first, last) for each pair of neighbouring cuts at once; return what the calls return."""

@@ -13,6 +13,8 @@ from fast_sae.training.kernels.compile import kernel
 
 _BLOCK = 32
 """Pre-activations looked at together: most blocks hold nothing to keep."""
+_COLUMNS = 512
+"""Dimensions that are worked on at once: so many of all rows or latents stay in the cache, and each is read once."""
 
 
 @kernel
@@ -142,7 +144,7 @@ def select(pre, names, none, values, index, found, where):
 
 @kernel
 @no_type_check
-def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, layers, slopes):
+def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, layers, slopes, total):
     """Reconstruct from each prefix, and differentiate half the squared error by every value.
 
     Equations, for prefix p and the latents j below it: e_p = bias + Σ_j f_j W_dec[j] − target; the slope of a latent in
@@ -159,40 +161,51 @@ def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, lay
         errors: (batch, layer, d_in), filled from `first` on with Σ_{p ≥ q} e_p for each q.
         layers: (batch, k), filled with the layer, `first` + q, of each latent; of no latent with `first`.
         slopes: (batch, k), filled.
+        total: (d_in,), filled with the sum over rows of layer `first`.
 
     Returns:
         Σ over rows of ‖e_p‖² for each p, float64.
     """
     batch, k = values.shape
-    n_prefixes, d_in = len(prefixes), len(bias)
-    squares = np.zeros(n_prefixes)
-    for b in range(batch):
-        at = 0
-        for p in range(n_prefixes):
-            error, before, wanted = errors[b, first + p], errors[b, first + max(p - 1, 0)], target[b]
-            if p == 0:
-                for d in range(d_in):
-                    error[d] = bias[d] - wanted[d]
-            else:
-                for d in range(d_in):
-                    error[d] = before[d]
-            while at < k and index[b, at] < prefixes[p]:
-                value, direction = values[b, at], W_dec[index[b, at]]
-                for d in range(d_in):
-                    error[d] += value * direction[d]
-                layers[b, at] = first + p
-                at += 1
-            squares[p] += _dot(error, error)
-        for p in range(n_prefixes - 2, -1, -1):
-            error, after = errors[b, first + p], errors[b, first + p + 1]
-            for d in range(d_in):
-                error[d] += after[d]
-        for i in range(at):
-            slopes[b, i] = _dot(errors[b, layers[b, i]], W_dec[index[b, i]])
-        for i in range(at, k):
-            slopes[b, i] = 0
-            layers[b, i] = first
+    squares = np.zeros(len(prefixes))
+    slopes[:] = 0
+    layers[:] = first
+    total[:] = 0
+    for start in range(0, len(bias), _COLUMNS):
+        columns = slice(start, start + _COLUMNS)
+        for b in range(batch):
+            at = 0
+            for p in range(len(prefixes)):
+                error = errors[b, first + p, columns]
+                if p == 0:
+                    _subtract(error, bias[columns], target[b, columns])
+                else:
+                    error[:] = errors[b, first + p - 1, columns]
+                while at < k and index[b, at] < prefixes[p]:
+                    _add(error, values[b, at], W_dec[index[b, at], columns])
+                    layers[b, at] = first + p
+                    at += 1
+                squares[p] += _dot(error, error)
+            for p in range(len(prefixes) - 2, -1, -1):
+                _add(errors[b, first + p, columns], bias.dtype.type(1), errors[b, first + p + 1, columns])
+            _add(total[columns], bias.dtype.type(1), errors[b, first, columns])
+            for i in range(at):
+                slopes[b, i] += _dot(errors[b, layers[b, i], columns], W_dec[index[b, i], columns])
     return squares
+
+
+@kernel
+@no_type_check
+def _subtract(out, a, b):
+    for d in range(len(out)):
+        out[d] = a[d] - b[d]
+
+
+@kernel
+@no_type_check
+def _add(out, scale, row):
+    for d in range(len(out)):
+        out[d] += scale * row[d]
 
 
 @kernel
@@ -236,6 +249,8 @@ def by_latent(index, starts, entries):
 def gradients(first, last, starts, entries, places, values, layers, slopes, scales, x, errors, W_dec, out):
     """Add up the gradients of the latents from `first` to `last`, and take out of W_dec's what is along its rows.
 
+    What is along row j is Σ value · slope over its entries, for a slope is the error along that row.
+
     Args:
         first: Number of a latent.
         last: Number of a latent.
@@ -252,23 +267,21 @@ def gradients(first, last, starts, entries, places, values, layers, slopes, scal
         out: The gradients of W_dec (M, d_in), of W_enc's transpose (M, d_in) and of b_enc (M,), filled.
     """
     of_W_dec, of_W_enc, of_b_enc = out
-    d_in = x.shape[1]
-    for j in range(first, last):
-        decoder, encoder = of_W_dec[j], of_W_enc[j]
-        decoder[:] = 0
-        encoder[:] = 0
-        bias = x.dtype.type(0)
-        for at in range(starts[j], starts[j + 1]):
-            place = entries[at]
-            b, layer = place // places, layers[place]
-            value, slope = values[place] * scales[layer], slopes[place] * scales[layer]
-            error, row = errors[b, layer], x[b]
-            bias += slope
-            for d in range(d_in):
-                decoder[d] += value * error[d]
-            for d in range(d_in):
-                encoder[d] += slope * row[d]
-        of_b_enc[j] = bias
-        along = _dot(decoder, W_dec[j])
-        for d in range(d_in):
-            decoder[d] -= along * W_dec[j, d]
+    for start in range(0, x.shape[1], _COLUMNS):
+        columns = slice(start, start + _COLUMNS)
+        for j in range(first, last):
+            decoder, encoder = of_W_dec[j, columns], of_W_enc[j, columns]
+            bias = along = x.dtype.type(0)
+            for at in range(starts[j], starts[j + 1]):
+                slope = slopes[entries[at]] * scales[layers[entries[at]]]
+                bias += slope
+                along += values[entries[at]] * slope
+            of_b_enc[j] = bias
+            decoder[:] = 0
+            encoder[:] = 0
+            _add(decoder, -along, W_dec[j, columns])
+            for at in range(starts[j], starts[j + 1]):
+                place = entries[at]
+                b, layer = place // places, layers[place]
+                _add(decoder, values[place] * scales[layer], errors[b, layer, columns])
+                _add(encoder, slopes[place] * scales[layer], x[b, columns])
