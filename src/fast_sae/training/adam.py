@@ -93,11 +93,13 @@ class SharedAdam(ClippedAdam):
         self._workers = workers
         self._moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in sae.parameters()}
         self._steps = 0
+        self._views: tuple[list[Tensor | None], list[tuple[Numbers, ...]]] | None = None
+        """The gradients, which stay where they are as a rule, and what was made of them."""
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
-        flat = [self._flat(parameter) for parameter in self._sae.parameters()]
+        flat = self._flat()
         squares = sum(self._share(flat, lambda part, arrays: sum_of_squares(*part, arrays[1])))
         factor = min(1.0, self._clip / (math.sqrt(squares) + _CLIP_EPSILON))
         if self._bits is not None:
@@ -117,11 +119,16 @@ class SharedAdam(ClippedAdam):
         """Return m and v of a parameter, to be changed in place; None before the first step."""
         return self._moments[parameter] if self._steps else None
 
-    def _flat(self, parameter: nn.Parameter) -> tuple[Numbers, ...]:
-        """View a parameter, its gradient and its moments as they lie in memory."""
-        assert parameter.grad is not None
-        tensors = (parameter.detach(), parameter.grad, *self._moments[parameter])
-        return tuple((t if t.is_contiguous() else t.T).view(-1).numpy() for t in tensors)
+    def _flat(self) -> list[tuple[Numbers, ...]]:
+        """View each parameter, its gradient and its moments as they lie in memory."""
+        gradients = [parameter.grad for parameter in self._moments]
+        if self._views is None or any(a is not b for a, b in zip(gradients, self._views[0], strict=True)):
+            views = [
+                tuple(_numbers(t) for t in (p.detach(), g, *moments))
+                for (p, moments), g in zip(self._moments.items(), gradients, strict=True)
+            ]
+            self._views = gradients, views
+        return self._views[1]
 
     def _share(
         self, flat: list[tuple[Numbers, ...]], work: Callable[[tuple[int, int], tuple[Numbers, ...]], Any]
@@ -134,3 +141,9 @@ class SharedAdam(ClippedAdam):
             return [work(part, arrays) for part, arrays in zip(parts, flat, strict=True)]
 
         return [result for results in self._workers.share(of_worker, range(n + 1)) for result in results]
+
+
+def _numbers(tensor: Tensor | None) -> Numbers:
+    """View a tensor's memory, which is in the order of its axes or, for W_enc, of its transpose."""
+    assert tensor is not None
+    return (tensor if tensor.is_contiguous() else tensor.T).view(-1).numpy()

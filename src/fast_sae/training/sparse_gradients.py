@@ -16,6 +16,7 @@ a few thousand rows' pre-activations, and (prefixes + terms) copies of the batch
 
 import math
 import operator
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -52,51 +53,53 @@ class SparseGradients:
             self._multi = last = Term(settings.multi_k, (M,), settings.multi_coef).after(last)
         if settings.n_aux and settings.aux_coef:
             self._aux = last = Term(settings.n_aux, (M,), settings.aux_coef).after(last)
+        self._biased = [self._main, *([self._multi] if self._multi else [])]
+        """The terms whose reconstruction begins at b_dec."""
         self._space = Space(sae, last, workers.threads)
 
     @torch.no_grad()
     def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
         """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
         code = self._space.code(len(x))
-        sums, multi = self._encode(x, code)
+        found = self._encode(x, code)
         fired = self._fired(code)
-        denominator = step.reconstruction_loss.denominator(len(x), sums.deviations)
-        reconstruction = self._weigh(self._main, float(sums.squares.sum()), denominator)
+        denominator = step.reconstruction_loss.denominator(len(x), found.sums.deviations)
+        reconstruction = self._weigh(self._main, float(found.sums.squares.sum()), denominator)
         total = reconstruction
         if self._multi:
-            total += self._weigh(self._multi, multi, denominator)
+            total += self._weigh(self._multi, found.multi, denominator)
         if self._aux:
             total += self._revive(self._aux, code, step, step.dead.after(fired))
-        self._add_up(code)
-        total, reconstruction, l0 = (x.new_tensor(value) for value in (total, reconstruction, sums.active / len(x)))
-        return Loss(total, reconstruction, l0, fired, None, None)
+        self._add_up(code, found.errors)
+        numbers = (total, reconstruction, found.sums.active / len(x))
+        return Loss(*(x.new_tensor(number) for number in numbers), fired, None, None)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
         """Reconstruct rows; inference follows the rule of training."""
-        return reduce(operator.add, (self._encode(part, self._space.code(len(part)))[0] for part in x.split(_MEASURED)))
+        parts = (self._encode(part, self._space.code(len(part))).sums for part in x.split(_MEASURED))
+        return reduce(operator.add, parts)
 
-    def _encode(self, x: Float[Tensor, "batch d_in"], code: Code) -> tuple[Sums, float]:
-        """Fill the code's main and multi-K places; return what the rows add up to, and the multi-K squared errors."""
+    def _encode(self, x: Float[Tensor, "batch d_in"], code: Code) -> "_Encoded":
+        """Fill the code's main and multi-K places."""
         rows = x.numpy()
         found = self._workers.share(
             lambda part, first, last: self._encode_rows(part, rows[first:last], code.rows(first, last)),
             self._workers.cuts(len(x)),
         )
-        sums, multi = zip(*found, strict=True)
-        return reduce(operator.add, sums), sum(multi)
+        return reduce(operator.add, found)
 
-    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code) -> tuple[Sums, float]:
+    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code) -> "_Encoded":
         space, sae = self._space, self._sae
         mean = np.empty(sae.d_in)
         deviations = codes.centre(x, space.b_dec, code.centred, mean)
         if not sae.settings.subtract_b_dec:
             code.centred[:] = x
-        terms = [self._main, *([self._multi] if self._multi else [])]
-        self._select(part, code, terms, (sae.W_enc.detach(), sae.b_enc.detach()), space.names)
-        main, *multi = (self._reconstruct(term, code, space.b_dec, x) for term in terms)
+        self._select(part, code, self._biased, (sae.W_enc.detach(), sae.b_enc.detach()), space.names)
+        squares, errors = zip(*(self._reconstruct(term, code, space.b_dec, x) for term in self._biased), strict=True)
         active = int((code.index[:, self._main.places] < sae.settings.M).sum())
-        return Sums(len(x), main, mean, deviations, active), float(sum(map(np.sum, multi)))
+        sums = Sums(len(x), squares[0], mean, deviations, active)
+        return _Encoded(sums, float(squares[-1].sum()), np.stack(errors))
 
     def _select(
         self,
@@ -121,15 +124,16 @@ class SparseGradients:
 
     def _reconstruct(
         self, term: Term, code: Code, bias: Float[np.ndarray, " d_in"], target: Float[np.ndarray, "row d_in"]
-    ) -> Float[np.ndarray, " prefix"]:
-        """Fill a term's errors, layers and slopes; return the squared errors from each prefix."""
+    ) -> tuple[Float[np.ndarray, " prefix"], Float[np.ndarray, " d_in"]]:
+        """Fill a term's errors, layers and slopes; return the squared errors of each prefix, and the errors' sum."""
         values, index, layers, slopes = (
             array[:, term.places] for array in (code.values, code.index, code.layers, code.slopes)
         )
-        prefixes = np.array(term.prefixes)
-        return codes.reconstruct(
-            values, index, prefixes, self._space.W_dec, bias, target, term.layer, code.errors, layers, slopes
+        prefixes, total = np.array(term.prefixes), np.empty_like(bias)
+        squares = codes.reconstruct(
+            values, index, prefixes, self._space.W_dec, bias, target, term.layer, code.errors, layers, slopes, total
         )
+        return squares, total
 
     def _fired(self, code: Code) -> Bool[Tensor, " M"]:
         """Return which latents are active in some row."""
@@ -149,7 +153,6 @@ class SparseGradients:
         code.layers[:, term.places] = term.layer
         names = dead.nonzero().squeeze(1)
         if len(names) == 0:
-            code.errors[:, term.layer] = 0
             return 0.0
         encoder = (self._sae.W_enc.T[names].T, self._sae.b_enc[names])
         error = -code.errors[:, self._main.layers.stop - 1]
@@ -158,14 +161,14 @@ class SparseGradients:
         def revive(part: int, first: int, last: int) -> float:
             rows = code.rows(first, last)
             self._select(part, rows, [term], encoder, names.int().numpy())
-            return float(self._reconstruct(term, rows, nothing, error[first:last]).sum())
+            return float(self._reconstruct(term, rows, nothing, error[first:last])[0].sum())
 
         squares = sum(self._workers.share(revive, self._workers.cuts(len(error))))
         deviations = float(np.square(error - error.mean(0)).sum())
         return self._weigh(term, squares, step.reconstruction_loss.denominator(len(error), deviations))
 
-    def _add_up(self, code: Code) -> None:
-        """Add up the gradients of all parameters from the code."""
+    def _add_up(self, code: Code, errors: Float[np.ndarray, "term d_in"]) -> None:
+        """Add up the gradients of all parameters from the code, and the sums over its rows of the terms' errors."""
         space, sae = self._space, self._sae
         batch, places = code.index.shape
         entries = space.entries(batch)
@@ -173,24 +176,39 @@ class SparseGradients:
         values, layers, slopes = (array.reshape(-1) for array in (code.values, code.layers, code.slopes))
         W_dec, W_encT, b_enc = (_gradient(p) for p in (sae.W_dec, sae.W_enc, sae.b_enc))
 
-        def add_up(part: int, first: int, last: int) -> None:
+        def add_up(part: int, first: int, last: int) -> Float[Tensor, " d_in"]:
             codes.gradients(
                 *(first, last, space.starts, entries, places, values, layers, slopes, space.scales),
                 *(code.centred, code.errors, space.W_dec, (W_dec, W_encT, b_enc)),
             )
+            return sae.W_enc.detach()[:, first:last] @ torch.from_numpy(b_enc[first:last])
 
-        self._workers.share(add_up, self._even_cuts())
+        through_encoder = self._workers.share(add_up, self._even_cuts())
+        scales = space.scales[[term.layer for term in self._biased]]
         assert sae.b_dec.grad is not None
-        sae.b_dec.grad.copy_(-(sae.W_enc @ torch.from_numpy(b_enc)) if sae.settings.subtract_b_dec else torch.zeros(()))
-        for term in (self._main, *([self._multi] if self._multi else [])):
-            errors = torch.from_numpy(code.errors[:, term.layer]).sum(0)
-            sae.b_dec.grad += float(space.scales[term.layer]) * errors
+        sae.b_dec.grad.copy_(torch.from_numpy(scales @ errors))
+        if sae.settings.subtract_b_dec:
+            sae.b_dec.grad -= sum(through_encoder, torch.zeros(()))
 
     def _even_cuts(self) -> list[int]:
         """Cut the latents so that each worker has as many entries."""
         starts, M = self._space.starts, self._sae.settings.M
         wanted = [starts[M] * i // self._workers.threads for i in range(1, self._workers.threads)]
         return [0, *np.searchsorted(starts[:M], wanted).tolist(), M]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What encoding and reconstructing some rows gives, beside the code."""
+
+    sums: Sums
+    multi: float
+    """Squared errors of the multi-K reconstruction; of the last prefix if there is none."""
+    errors: Float[np.ndarray, "term d_in"]
+    """Of each term that begins at b_dec, the sum over rows of its first layer."""
+
+    def __add__(self, other: "_Encoded") -> "_Encoded":
+        return _Encoded(self.sums + other.sums, self.multi + other.multi, self.errors + other.errors)
 
 
 def _gradient(parameter: Tensor) -> Float[np.ndarray, "..."]:
