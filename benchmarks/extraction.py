@@ -75,7 +75,7 @@ class Case:
         """Make ours, in a type of its own; what it computes is kept in float32 so that it can be compared."""
         base = copy.deepcopy(self.base)
         model = TruncatedModel(base.to(dtype), [self.layer])  # type: ignore[arg-type]
-        return Extractor(model, extract_settings("float32"), runtime().extract_batch_tokens, pad_left=False)
+        return Extractor(model, extract_settings("float32"), runtime().extract_tokens())
 
 
 class Way:

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.holes import EXAMPLE_ROWS, write_split
+from benchmarks.rows import changed
 from benchmarks.watch import watch
 from fast_sae.activations.held import Held
 from fast_sae.activations.settings import STAGE
@@ -96,11 +98,9 @@ def fit_exponent(sizes: list[int], costs: list[float]) -> dict[str, float]:
 
 def draw(found: Mapping[str, Mapping[str, dict]], path: Path) -> None:
     """Draw cost against size, a column for each axis; the same figures give the same bytes."""
-    mpl.use("svg")
-    import matplotlib.pyplot as plt  # after the backend is chosen
-
     with mpl.rc_context({"svg.hashsalt": "growth", "svg.fonttype": "none"}):
-        figure, panels = plt.subplots(2, len(_AXES), figsize=(11, 6), sharey="row", layout="constrained")
+        figure = Figure(figsize=(11, 6), layout="constrained")
+        panels = figure.subplots(2, len(_AXES), sharey="row")
         for row, (cost, label) in enumerate({"seconds": "seconds", "peak_anon_gb": "anonymous memory, GB"}.items()):
             for panel, axis in zip(panels[row], _AXES, strict=True):
                 for part, by_axis in found.items():
@@ -110,7 +110,6 @@ def draw(found: Mapping[str, Mapping[str, dict]], path: Path) -> None:
                 panel.legend(frameon=False, fontsize="small")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None})
-        plt.close(figure)
 
 
 def _line(panel, part: str, found: dict, axis: str, cost: str) -> None:  # noqa: ANN001  (matplotlib's Axes)
@@ -144,7 +143,7 @@ def _run(part: str, point: Point, folder: str) -> dict[str, float]:
 def _train(point: Point, folder: Path, split: str) -> None:
     params = load_params(ROOT / "params.yaml")
     how = {"dtype": "float32", "gradient_bits": None, "epochs": 1}
-    settings = parse_section({"train": params["train"] | how}, "train", TrainSettings)
+    settings = parse_section(changed(params, "train", how), "train", TrainSettings)
     train_sae(_sae_settings(point), settings, _open(folder, split), _open(folder, "validation"), _runtime())
 
 
@@ -170,7 +169,7 @@ _CHILD: Mapping[str, Callable[[Point, Path, str], None]] = {
 
 def _sae_settings(point: Point) -> SAESettings:
     shape = {"architecture": "topk", "M": point.M, "K": 8, "matryoshka": None}
-    return parse_section({"sae": load_params(ROOT / "params.yaml")["sae"] | shape}, "sae", SAESettings)
+    return parse_section(changed(load_params(ROOT / "params.yaml"), "sae", shape), "sae", SAESettings)
 
 
 def _runtime() -> RuntimeSettings:

@@ -17,15 +17,17 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from benchmarks.holes import EXAMPLE_ROWS, SHARD_ROWS, write_split
+from benchmarks.rows import changed
 from benchmarks.watch import Watched, watch
 from fast_sae.activations.settings import ExtractSettings, ModelSettings, activation_record
 from fast_sae.artifacts import file_sha256
-from fast_sae.chat.examples import Example
+from fast_sae.chat.examples import Example, Message
 from fast_sae.chat.prepared import split_path, write_prepared
 from fast_sae.chat.splits import Split
 from fast_sae.errors import UserError
 from fast_sae.params import load_params, parse_section
 from fast_sae.progress import say
+from fast_sae.sae.settings import SAESettings
 
 ROOT = Path(__file__).resolve().parents[1]
 _STORED = 20 * 10**9
@@ -98,7 +100,11 @@ def _measure(case: Case, folder: Path) -> dict[str, object]:
 
 
 def _told(peak: int, held: int, run: Watched) -> dict[str, object]:
-    gb = {"peak_anon_gb": peak / 1e9, "sae_and_optimiser_gb": held / 1e9, "beyond_gb": (peak - held) / 1e9}
+    gb: dict[str, object] = {
+        "peak_anon_gb": peak / 1e9,
+        "sae_and_optimiser_gb": held / 1e9,
+        "beyond_gb": (peak - held) / 1e9,
+    }
     return gb | {"seconds": run.seconds, "finished": run.finished}
 
 
@@ -121,14 +127,15 @@ def _workplace(case: Case) -> Iterator[Path]:
 
 
 def _split(folder: Path, split: Split) -> Path:
-    return folder / f"data/activations/layer_{load_params(ROOT / 'params.yaml')['sae']['layer']}/{split}"
+    layer = parse_section(load_params(ROOT / "params.yaml"), "sae", SAESettings).layer
+    return folder / f"data/activations/layer_{layer}/{split}"
 
 
 def _write_params(case: Case, folder: Path) -> dict[str, object]:
     """Write params.yaml of the case, and return what its activations' manifests say of it."""
     params = load_params(ROOT / "params.yaml")
-    params["sae"] |= {"M": case.M, "K": case.K, "matryoshka": None}
-    params["train"] |= _TRAINING | {"batch_size": case.batch}
+    params |= changed(params, "sae", {"M": case.M, "K": case.K, "matryoshka": None})
+    params |= changed(params, "train", {**_TRAINING, "batch_size": case.batch})
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     sections = parse_section(params, "model", ModelSettings), parse_section(params, "extract", ExtractSettings)
     return dict(activation_record(*sections))
@@ -148,5 +155,5 @@ def _prepare(case: Case, folder: Path) -> str:
 
 
 def _examples(n: int) -> list[Example]:
-    messages = ({"role": "user", "content": "text"},)
+    messages = (Message(role="user", content="text"),)
     return [Example(str(i), messages, is_text=True, label=f"label {i * 7 % _LABELS}") for i in range(n)]

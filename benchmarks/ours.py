@@ -24,8 +24,9 @@ def train(task: Task, clock: Clock) -> Reconstruct:
     sae = build_sae(setting.d_in, sae_settings).to(task.device, torch.float32)
     sae.initialise(b_dec, torch.Generator().manual_seed(task.seed), tied=settings.init_encoder == "tied")
     run = loop._Run(sae, settings, rows, task.batches("validation"))
-    clock.start()
-    for x in task.each_batch():
-        run._step(x)
-    clock.stop()
+    with run.descent.alone():
+        clock.start()
+        for x in task.each_batch():
+            run._step(x)
+        clock.stop()
     return sae.eval()

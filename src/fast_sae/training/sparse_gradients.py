@@ -71,8 +71,8 @@ class SparseGradients:
         if self._aux:
             total += self._revive(self._aux, code, step, step.dead.after(fired))
         self._add_up(code, found.errors)
-        numbers = (total, reconstruction, found.sums.active / len(x))
-        return Loss(*(x.new_tensor(number) for number in numbers), fired, None, None)
+        l0 = found.sums.active / len(x)
+        return Loss(x.new_tensor(total), x.new_tensor(reconstruction), x.new_tensor(l0), fired, None, None)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
