@@ -3,9 +3,11 @@ of each row are active."""
 
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fast_sae.errors import ParamsError
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.training.sparse_gradients import SparseGradients
 from fast_sae.training.sums import Sums, measure
@@ -45,8 +47,19 @@ class DenseGradients:
         return measure(self._sae, x)
 
 
-def gradients_of(sae: SparseAutoencoder, workers: Workers) -> Gradients:
-    """Choose the fastest way there is for an SAE where it lies."""
+def gradients_of(sae: SparseAutoencoder, workers: Workers, encoder_dtype: torch.dtype | None = None) -> Gradients:
+    """Choose the fastest way there is for an SAE where it lies.
+
+    Args:
+        sae: In training.
+        workers: Who share the work on a CPU.
+        encoder_dtype: What the encoder's dense product is computed in; None: in the SAE's own type.
+
+    Raises:
+        ParamsError: if no way has another type for the encoder alone.
+    """
     if sae.keeps_largest is not None and sae.b_dec.device.type == "cpu":
-        return SparseGradients(sae, workers)
+        return SparseGradients(sae, workers, encoder_dtype)
+    if encoder_dtype is not None:
+        raise ParamsError("params.yaml: train.encode_in: bfloat16 has no way here; set train.encode_in: full")
     return DenseGradients(sae)

@@ -39,6 +39,8 @@ from fast_sae.training.workers import Workers
 
 _LOSSES: Mapping[str, ReconstructionLoss] = {"nmse": normalized_mse, "sse": summed_squared_error}
 """The values of train.loss."""
+_ENCODERS: Mapping[str, torch.dtype | None] = {"full": None, "bfloat16": torch.bfloat16}
+"""The values of train.encode_in."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,13 @@ class _Run:
         self, sae: SparseAutoencoder, settings: TrainSettings, rows: RowBatches, validation: RowBatches
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
-        self.descent = Descent(sae, lr=settings.lr, clip=settings.clip, gradient_bits=settings.gradient_bits)
+        self.descent = Descent(
+            sae,
+            lr=settings.lr,
+            clip=settings.clip,
+            gradient_bits=settings.gradient_bits,
+            encoder_dtype=_ENCODERS[settings.encode_in],
+        )
         total = settings.epochs * len(rows)
         self.rate = settings.learning_rate(total)
         if sae.fixed_coefficient and sae.distance_from_target(0.0, total):
@@ -171,7 +179,15 @@ class Descent:
     Differs from HypotheSAEs: where `gradient_bits` is given, gradients are rounded behind the clip.
     """
 
-    def __init__(self, sae: SparseAutoencoder, *, lr: float, clip: float, gradient_bits: int | None) -> None:
+    def __init__(
+        self,
+        sae: SparseAutoencoder,
+        *,
+        lr: float,
+        clip: float,
+        gradient_bits: int | None,
+        encoder_dtype: torch.dtype | None = None,
+    ) -> None:
         """Start with no momentum.
 
         Args:
@@ -179,11 +195,12 @@ class Descent:
             lr: Learning rate, until it is set anew.
             clip: Largest norm of the gradient.
             gradient_bits: Bits kept of each gradient; None: all.
+            encoder_dtype: What the encoder's dense product is computed in; None: in the SAE's own type.
         """
         workers = Workers()
         self.sae = sae
         self.optimiser = ClippedAdam(sae, lr=lr, clip=clip, gradient_bits=gradient_bits, workers=workers)
-        self.gradients = gradients_of(sae, workers)
+        self.gradients = gradients_of(sae, workers, encoder_dtype)
 
     def take_step(self, x: Float[Tensor, "batch d_in"], step: Step, lr: float) -> Loss:
         """Take one step on a batch, at a learning rate."""
