@@ -102,9 +102,7 @@ class GpuGradients:
             errors=x.new_empty(len(x), last.layers.stop, sae.d_in),
         )
 
-    def _encode(
-        self, code: _Code, x: Float[Tensor, "batch d_in"], encoder: Encoder
-    ) -> list[Float[Tensor, " prefix"]]:
+    def _encode(self, code: _Code, x: Float[Tensor, "batch d_in"], encoder: Encoder) -> list[Float[Tensor, " prefix"]]:
         """Fill the places of x's terms; return the squared errors of each, from each prefix."""
         self._select(code, self._terms.of_x, encoder, self._names[:-1])
         return [self._decode(term, code, self._sae.b_dec, x) for term in self._terms.of_x]

@@ -1,6 +1,7 @@
 """The gradients of the training loss: by autograd, which every architecture can, or in closed form where few latents
 of each row are active."""
 
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -60,6 +61,13 @@ def gradients_of(sae: SparseAutoencoder, workers: Workers, encoder_dtype: torch.
     """
     if sae.keeps_largest is not None and sae.b_dec.device.type == "cpu":
         return SparseGradients(sae, workers, encoder_dtype)
+    if sae.keeps_largest is not None and sae.b_dec.device.type == "cuda" and find_spec("triton"):
+        from fast_sae.training.gpu_gradients import GpuGradients  # Triton comes with torch's CUDA build alone
+
+        return GpuGradients(sae, encoder_dtype)
     if encoder_dtype is not None:
-        raise ParamsError("params.yaml: train.encode_in: bfloat16 has no way here; set train.encode_in: full")
+        raise ParamsError(
+            "params.yaml: train.encode_in: bfloat16 needs an architecture that keeps the K largest and, on a GPU, "
+            "the package triton; install it, or set train.encode_in: full"
+        )
     return DenseGradients(sae)

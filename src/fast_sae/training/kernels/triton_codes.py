@@ -3,8 +3,8 @@
 A code holds the latents of `batch` rows in C places each: values and index (batch, C), where the index M, `none`,
 stands for no latent. Nothing is added atomically: the same numbers come out every time.
 
-Tested in Triton's interpreter, on a CPU. No kernel here has been compiled or timed on a GPU: block sizes and numbers of
-warps are reckoned, not tuned.
+Tested in Triton's interpreter, on a CPU, and compiled for compute capability 9.0: at d_in 4096 and K 64 no register is
+spilled. None has run on a GPU: block sizes and numbers of warps are reckoned, not tuned.
 """
 
 import torch
@@ -45,7 +45,9 @@ def select(
     number, key, top = (tl.float64, tl.int64, 60) if wide else (tl.float32, tl.int32, 28)
     lowest = 16 if pre.dtype == torch.bfloat16 and not wide else 0  # the bits that bfloat16 has
     block = min(_COLUMNS, triton.next_power_of_2(columns))
-    programs.shortlist[(batch,)](pre, names, found, where, columns, none, k, number, key, top, lowest, room, block)
+    programs.shortlist[(batch,)](
+        pre, names, found, where, columns, none, k, number, key, top, lowest, room, block, num_warps=8
+    )
     programs.keep_largest[(batch,)](found, where, values, index, values.stride(0), none, k, number, key, top, room)
 
 
@@ -68,7 +70,9 @@ def encode(
     (batch, d_in), k, M = x.shape, values.shape[1], len(b_enc)
     assert x.is_contiguous() and W_encT.is_contiguous() and values.stride() == index.stride()
     sizes = (triton.next_power_of_2(k), triton.next_power_of_2(d_in))
-    programs.encode[(batch,)](x, W_encT, b_enc, values, index, values.stride(0), d_in, M, k, *sizes)
+    programs.encode[(batch,)](
+        x, W_encT, b_enc, values, index, values.stride(0), d_in, M, k, *sizes, num_warps=_warps(d_in)
+    )
 
 
 def decode(
@@ -99,6 +103,7 @@ def decode(
     programs.decode[(batch,)](
         *(values, index, values.stride(0), prefixes, len(prefixes), W_dec, bias, target),
         *(errors, errors.stride(0), squares, d_in, M, k, triton.next_power_of_2(d_in)),
+        num_warps=_warps(d_in),
     )
     return squares
 
@@ -131,6 +136,7 @@ def differentiate(
     programs.differentiate[(batch,)](
         *(index, index.stride(0), prefixes, len(prefixes), W_dec, first, errors, errors.stride(0)),
         *(layers, slopes, d_in, M, k, triton.next_power_of_2(d_in)),
+        num_warps=_warps(d_in),
     )
 
 
@@ -167,3 +173,8 @@ def gradients(
         *(starts, entries, places, values, layers, slopes, scales, x, errors, errors.shape[1], W_dec),
         *(*out, d_in, _ENTRIES, width),
     )
+
+
+def _warps(d_in: int) -> int:
+    """Choose how many warps hold a row: 16 numbers a thread at 4096."""
+    return 8 if d_in >= 2048 else 4

@@ -43,7 +43,10 @@ def shortlist(
     digits, block = tl.arange(0, 8), tl.arange(0, BLOCK)
     pre += row * columns
     threshold = tl.full((), 0, KEY)
-    above, over = tl.full((), 0, tl.int32) + columns, tl.full((), 0, tl.int32)  # keys from the threshold on, and from the next higher one on
+    above, over = (
+        tl.full((), 0, tl.int32) + columns,
+        tl.full((), 0, tl.int32),
+    )  # keys from the threshold on, and from the next higher one on
     shift = tl.full((), TOP, tl.int32)
     while (shift >= LOWEST) & (above > ROOM):
         steps = tl.maximum(threshold + (digits.to(KEY) << shift.to(KEY)), 1)
@@ -90,15 +93,17 @@ def keep_largest(
     TOP: tl.constexpr,
     ROOM: tl.constexpr,
 ):
-    """Keep the k largest of a row's candidates, in order: bit by bit of the k-th largest, in registers."""
+    """Keep the k largest of a row's candidates, in order: bit by bit of the k-th largest, until it is set apart."""
     row = tl.program_id(0).to(tl.int64)
     lane = tl.arange(0, ROOM)
     value = tl.load(found + row * ROOM + lane)
     keys = _key(value, NUMBER, KEY)
     threshold, bit = tl.full((), 0, KEY), tl.full((), 1, KEY) << (TOP + 2)
-    while bit > 0:
-        enough = tl.sum((keys >= (threshold | bit)).to(tl.int32), 0) >= k
-        threshold = tl.where(enough, threshold | bit, threshold)
+    above = tl.sum((keys > 0).to(tl.int32), 0)  # keys from the threshold on
+    while (bit > 0) & (above > k):
+        count = tl.sum((keys >= (threshold | bit)).to(tl.int32), 0)
+        threshold = tl.where(count >= k, threshold | bit, threshold)
+        above = tl.where(count >= k, count, above)
         bit = bit >> 1
     ties = k - tl.sum((keys > threshold).to(tl.int32), 0)
     tie = ((keys == threshold) & (keys > 0)).to(tl.int32)
