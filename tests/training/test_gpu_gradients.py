@@ -22,8 +22,8 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported, which decides on it
 
-from fast_sae.training.gpu_gradients import GpuGradients
-from fast_sae.training.kernels import triton_codes as codes
+from fast_sae.training.gpu_gradients import GpuGradients  # noqa: E402
+from fast_sae.training.kernels import triton_codes as codes  # noqa: E402
 
 on_gpu = pytest.mark.skipif(not ON_GPU, reason="no CUDA GPU")
 
@@ -174,7 +174,7 @@ def test_values_and_gradients_are_those_of_autograd(terms, n_dead, dtype, loss):
 
 
 def test_gradients_under_bfloat16_are_those_of_autograd_where_the_choice_is_forced():
-    """With K = multi_k = aux_k = M all that is positive is kept, and no sign here is one that bfloat16 could mistake."""
+    """With K = multi_k = aux_k = M all that is positive is kept, and bfloat16 mistakes no sign here."""
     sae = sae_of(torch.float32, K=M, multi_k=M, aux_k=M)
     x = rows(40, torch.float32)
     x = x[(sae.pre_activations(x).detach().abs() > 0.05).all(1)][:5]

@@ -7,13 +7,16 @@ Tested in Triton's interpreter, on a CPU, and compiled for compute capability 9.
 spilled. None has run on a GPU: block sizes and numbers of warps are reckoned, not tuned.
 """
 
+from typing import Any
+
 import torch
-import triton
 import triton.language as tl
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
-from fast_sae.training.kernels import triton_programs as programs
+from fast_sae.training.kernels import triton_programs
+
+_programs: Any = triton_programs  # whose types know nothing of launching
 
 _COLUMNS = 2048
 """Pre-activations looked at together."""
@@ -38,17 +41,18 @@ def select(
         index: Filled.
     """
     (batch, columns), k = pre.shape, values.shape[1]
-    assert pre.is_contiguous() and values.stride() == index.stride()
-    room = triton.next_power_of_2(2 * k)
+    assert pre.is_contiguous()
+    assert values.stride() == index.stride()
+    room = _power_of_2(2 * k)
     found, where = values.new_empty(batch, room), index.new_empty(batch, room)
     wide = values.dtype == torch.float64
     number, key, top = (tl.float64, tl.int64, 60) if wide else (tl.float32, tl.int32, 28)
     lowest = 16 if pre.dtype == torch.bfloat16 and not wide else 0  # the bits that bfloat16 has
-    block = min(_COLUMNS, triton.next_power_of_2(columns))
-    programs.shortlist[(batch,)](
+    block = min(_COLUMNS, _power_of_2(columns))
+    _programs.shortlist[(batch,)](
         pre, names, found, where, columns, none, k, number, key, top, lowest, room, block, num_warps=8
     )
-    programs.keep_largest[(batch,)](found, where, values, index, values.stride(0), none, k, number, key, top, room)
+    _programs.keep_largest[(batch,)](found, where, values, index, values.stride(0), none, k, number, key, top, room)
 
 
 def encode(
@@ -68,9 +72,10 @@ def encode(
         index: Rising in each row, changed.
     """
     (batch, d_in), k, M = x.shape, values.shape[1], len(b_enc)
-    assert x.is_contiguous() and W_encT.is_contiguous() and values.stride() == index.stride()
-    sizes = (triton.next_power_of_2(k), triton.next_power_of_2(d_in))
-    programs.encode[(batch,)](
+    assert all(array.is_contiguous() for array in (x, W_encT))
+    assert values.stride() == index.stride()
+    sizes = (_power_of_2(k), _power_of_2(d_in))
+    _programs.encode[(batch,)](
         x, W_encT, b_enc, values, index, values.stride(0), d_in, M, k, *sizes, num_warps=_warps(d_in)
     )
 
@@ -98,11 +103,12 @@ def decode(
         errors: Filled with e_p.
     """
     (batch, k), (M, d_in) = values.shape, W_dec.shape
-    assert W_dec.is_contiguous() and target.is_contiguous() and errors[0].is_contiguous()
+    assert all(array.is_contiguous() for array in (W_dec, target, errors[0]))
+    assert values.stride() == index.stride()
     squares = values.new_empty(batch, len(prefixes))
-    programs.decode[(batch,)](
+    _programs.decode[(batch,)](
         *(values, index, values.stride(0), prefixes, len(prefixes), W_dec, bias, target),
-        *(errors, errors.stride(0), squares, d_in, M, k, triton.next_power_of_2(d_in)),
+        *(errors, errors.stride(0), squares, d_in, M, k, _power_of_2(d_in)),
         num_warps=_warps(d_in),
     )
     return squares
@@ -131,11 +137,11 @@ def differentiate(
         slopes: Filled.
     """
     (batch, k), (M, d_in) = index.shape, W_dec.shape
-    assert W_dec.is_contiguous() and errors[0].is_contiguous()
+    assert all(array.is_contiguous() for array in (W_dec, errors[0]))
     assert index.stride() == layers.stride() == slopes.stride()
-    programs.differentiate[(batch,)](
+    _programs.differentiate[(batch,)](
         *(index, index.stride(0), prefixes, len(prefixes), W_dec, first, errors, errors.stride(0)),
-        *(layers, slopes, d_in, M, k, triton.next_power_of_2(d_in)),
+        *(layers, slopes, d_in, M, k, _power_of_2(d_in)),
         num_warps=_warps(d_in),
     )
 
@@ -168,11 +174,16 @@ def gradients(
     """
     (M, d_in), (_, places) = W_dec.shape, values.shape
     assert all(array.is_contiguous() for array in (values, layers, slopes, x, errors, W_dec, *out))
-    width = min(_WIDTH, triton.next_power_of_2(d_in))
-    programs.gradients[(M, triton.cdiv(d_in, width))](
+    width = min(_WIDTH, _power_of_2(d_in))
+    _programs.gradients[(M, -(-d_in // width))](
         *(starts, entries, places, values, layers, slopes, scales, x, errors, errors.shape[1], W_dec),
         *(*out, d_in, _ENTRIES, width),
     )
+
+
+def _power_of_2(n: int) -> int:
+    """Return the smallest one that is at least n."""
+    return 1 << (n - 1).bit_length()
 
 
 def _warps(d_in: int) -> int:

@@ -119,6 +119,7 @@ def keep_largest(
 @triton.jit
 @no_type_check
 def encode(x, W_encT, b_enc, values, index, stride, d_in, none, k, K: tl.constexpr, D: tl.constexpr):
+    """Compute the values of a row's chosen latents, and put those that are not positive behind the others."""
     row = tl.program_id(0).to(tl.int64)
     lane, d = tl.arange(0, K), tl.arange(0, D)
     values += row * stride
@@ -159,6 +160,7 @@ def decode(
     k,
     D: tl.constexpr,
 ):
+    """Reconstruct a row from one prefix after another, each from the one before."""
     row = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, D)
     mask = d < d_in
@@ -196,6 +198,7 @@ def differentiate(
     k,
     D: tl.constexpr,
 ):
+    """Differentiate a row's errors by its values, from the last prefix to the first."""
     row = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, D)
     mask = d < d_in
