@@ -258,6 +258,11 @@ WRONG = {  # changes, and what the message must name
     "patience is negative": ({"train.patience": -1}, "train.patience"),
     "seed is negative": ({"train.seed": -1}, "train.seed"),
     "unknown training type": ({"train.dtype": "float16"}, "train.dtype"),
+    "unknown type of the encoder": ({"train.encode_in": "float16"}, "train.encode_in"),
+    "an encoder of few bits where all latents are needed": (
+        {"train.encode_in": "bfloat16", "sae.architecture": "batchtopk"},
+        "train.encode_in: bfloat16 needs an architecture that keeps the K largest",
+    ),
     "day without zeros": ({"extract.template_date": "2024-7-26"}, "template_date"),
     "day that does not exist": ({"extract.template_date": "2024-02-30"}, "template_date"),
     "day as a number": ({"extract.template_date": 20240726}, "template_date"),

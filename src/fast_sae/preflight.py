@@ -94,6 +94,14 @@ def check(params: Section) -> Json:
         from fast_sae.sae.build import parse_options  # loads torch: seconds, and most have no options
 
         parse_options(parsed.sae)
+    if parsed.train.encode_in != "full":
+        from fast_sae.sae.build import build_sae  # loads torch, which only this question needs
+
+        if build_sae(1, parsed.sae).keeps_largest is None:
+            raise ParamsError(
+                f"{PARAMS}: train.encode_in: {parsed.train.encode_in} needs an architecture that keeps the K largest, "
+                f"found sae.architecture: {parsed.sae.architecture}; set train.encode_in: full"
+            )
     return {"model": {"blocks": n_blocks, "d_in": d_in}}
 
 

@@ -45,6 +45,7 @@ def settings(**overrides: object) -> TrainSettings:
         "resample_every": None,
         "init_rows": 1000,
         "dtype": "float64",
+        "encode_in": "full",
         "log_every": 3,
         "seed": 0,
     } | overrides
@@ -72,6 +73,12 @@ def test_training_reconstructs_better_than_it_started(architecture):
     run = trained({"architecture": architecture, "matryoshka": [6, 12]}, epochs=15)
     losses = run.history._curves["validation_loss"]
     assert run.metrics["validation_loss"] < 0.7 * losses[0][1]
+
+
+def test_an_encoder_in_bfloat16_trains_about_as_well():
+    full, rough = (trained(encode_in=value, epochs=15).metrics["validation_loss"] for value in ("full", "bfloat16"))
+    assert full != rough
+    assert rough == pytest.approx(full, rel=0.1)
 
 
 def test_the_best_weights_are_kept_and_training_stops_after_patience(monkeypatch):

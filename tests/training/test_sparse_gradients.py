@@ -7,10 +7,11 @@ import pytest
 import torch
 from sae_samples import FixedDead, initialised
 
+from fast_sae.errors import ParamsError
 from fast_sae.sae.base import Step
-from fast_sae.sae.functional import normalized_mse, summed_squared_error
-from fast_sae.training.gradients import DenseGradients
-from fast_sae.training.kernels.codes import by_latent, select
+from fast_sae.sae.functional import normalized_mse, summed_squared_error, top_k
+from fast_sae.training.gradients import DenseGradients, gradients_of
+from fast_sae.training.kernels.codes import by_latent, encode, select
 from fast_sae.training.sparse_gradients import SparseGradients, is_sparse
 from fast_sae.training.workers import Workers
 
@@ -130,3 +131,62 @@ def test_places_are_sorted_by_latent():
     by_latent(np.array([2, 0, 3, 0, 2, 3], np.int32), starts, entries)
     assert starts.tolist() == [0, 2, 2, 4, 6]
     assert entries.tolist() == [1, 3, 0, 4, 2, 5]
+
+
+def encoded(sae, x):
+    """The exact pre-activations of rows, and what a step that encodes in bfloat16 keeps of them."""
+    sparse = SparseGradients(sae, Workers(), torch.bfloat16)
+    sparse(x, Step(0, FixedDead(torch.zeros(sae.settings.M, dtype=torch.bool))))
+    code = sparse._space.code(len(x))
+    pre = sae.pre_activations(x).detach()
+    kept = torch.zeros(len(x), sae.settings.M + 1, dtype=x.dtype)
+    return pre, kept.scatter_(1, torch.from_numpy(code.index).long(), torch.from_numpy(code.values))[:, :-1]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_bfloat16_chooses_nearly_the_largest_and_their_values_are_exact(dtype):
+    sae = initialised(64, architecture="topk", M=1024, K=16, aux_k=0).to(dtype)
+    x = torch.randn(200, 64, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(dtype)
+    pre, kept = encoded(sae, x)
+    active, wanted = kept > 0, top_k(pre, 16) > 0
+    assert 0.95 < int((active & wanted).sum()) / int(wanted.sum()) < 1
+    assert (active.sum(1) <= 16).all()
+    assert relative(kept[active], pre[active]) < TOLERANCE[dtype] / 10
+
+
+def test_a_chosen_latent_that_is_not_positive_becomes_no_latent():
+    W_encT, x = np.array([[1.0, -1.0], [-1.0, 1.001], [1.0, 0.0]]), np.array([[1.0, 1.0]])
+    values, index = np.array([[9.0, 9.0, 9.0, 9.0]]), np.array([[0, 1, 2, 3]], np.int32)
+    encode(x, W_encT, np.array([-0.5, 0.0, 0.0]), 3, values, index)
+    assert index.tolist() == [[1, 2, 3, 3]]
+    assert values[0] == pytest.approx([0.001, 1, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("terms", TERMS[::3], ids=str)
+def test_gradients_under_bfloat16_are_those_of_autograd_on_what_it_chose(terms, dtype):
+    """Equal where the choice is forced: with K = multi_k = aux_k = M, all that is positive is kept."""
+    terms = terms | {"K": M, "aux_k": M} | ({"multi_k": M} if terms["multi_k"] else {})
+    sae = initialised(D_IN, architecture="topk", **terms).to(dtype)
+    step = Step(0, dead(2))
+    with torch.no_grad():
+        pre = sae.pre_activations(rows(dtype=dtype))
+        x = rows(dtype=dtype)[(pre.abs() > 0.05).all(1)]  # no sign that bfloat16 could mistake
+    assert len(x) > 20
+    wanted = DenseGradients(sae)(x, step)
+    gradients = {name: parameter.grad.clone() for name, parameter in sae.named_parameters()}
+    found = SparseGradients(sae, Workers(), torch.bfloat16)(x, step)
+    for name, parameter in sae.named_parameters():
+        assert relative(parameter.grad, gradients[name]) < TOLERANCE[dtype], name
+    assert found.total.item() == pytest.approx(wanted.total.item(), rel=TOLERANCE[dtype])
+
+
+def test_what_is_measured_is_chosen_in_full_whatever_training_chooses_in():
+    sae, x = initialised(64, architecture="topk", M=512, K=8), rows(300)[:, :1] * torch.linspace(-1, 1, 64).double()
+    full, rough = (SparseGradients(sae, Workers(), dtype).measure(x) for dtype in (None, torch.bfloat16))
+    assert full.squares.tolist() == rough.squares.tolist()
+
+
+def test_an_architecture_without_an_encoder_of_its_own_type_is_refused_in_one_line():
+    with pytest.raises(ParamsError, match=r"train\.encode_in: full"):
+        gradients_of(initialised(architecture="batchtopk"), None, torch.bfloat16)

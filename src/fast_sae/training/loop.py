@@ -31,16 +31,18 @@ from fast_sae.training.adam import SharedAdam, TorchAdam
 from fast_sae.training.batches import RowBatches
 from fast_sae.training.centre import CENTRES, unit_scale
 from fast_sae.training.dead_latents import DeadLatentCounter
-from fast_sae.training.gradients import DenseGradients
+from fast_sae.training.gradients import gradients_of
 from fast_sae.training.history import History
 from fast_sae.training.resampling import resample
 from fast_sae.training.settings import TrainSettings
-from fast_sae.training.sparse_gradients import SparseGradients, is_sparse
+from fast_sae.training.sparse_gradients import is_sparse
 from fast_sae.training.validation import Validation, validate
 from fast_sae.training.workers import Workers
 
 _LOSSES: Mapping[str, ReconstructionLoss] = {"nmse": normalized_mse, "sse": summed_squared_error}
 """The values of train.loss."""
+_ENCODERS: Mapping[str, torch.dtype | None] = {"full": None, "bfloat16": torch.bfloat16}
+"""The values of train.encode_in."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ class _Run:
         self, sae: SparseAutoencoder, settings: TrainSettings, rows: RowBatches, validation: RowBatches
     ) -> None:
         self.sae, self.settings, self.rows, self.validation = sae, settings, rows, validation
-        self.descent = Descent(sae, clip=settings.clip, gradient_bits=settings.gradient_bits)
+        self.descent = Descent(
+            sae,
+            clip=settings.clip,
+            gradient_bits=settings.gradient_bits,
+            encoder_dtype=_ENCODERS[settings.encode_in],
+        )
         total = settings.epochs * len(rows)
         self.rate = settings.learning_rate(total)
         if sae.fixed_coefficient and sae.distance_from_target(0.0, total):
@@ -176,18 +183,26 @@ class Descent:
     Differs from HypotheSAEs: where `gradient_bits` is given, gradients are rounded behind the clip.
     """
 
-    def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None) -> None:
+    def __init__(
+        self,
+        sae: SparseAutoencoder,
+        *,
+        clip: float,
+        gradient_bits: int | None,
+        encoder_dtype: torch.dtype | None = None,
+    ) -> None:
         """Start with no momentum.
 
         Args:
             sae: With the weights to start from, where it shall be trained.
             clip: Largest norm of the gradient.
             gradient_bits: Bits kept of each gradient; None: all.
+            encoder_dtype: What the encoder's dense product is computed in; None: in the SAE's own type.
         """
         self.sae = sae
         self._workers = Workers() if is_sparse(sae) else None
         how = {"clip": clip, "gradient_bits": gradient_bits}
-        self.gradients = SparseGradients(sae, self._workers) if self._workers else DenseGradients(sae)
+        self.gradients = gradients_of(sae, self._workers, encoder_dtype)
         self.optimiser = SharedAdam(sae, **how, workers=self._workers) if self._workers else TorchAdam(sae, **how)
 
     def alone(self) -> AbstractContextManager[None]:

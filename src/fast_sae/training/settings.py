@@ -59,6 +59,10 @@ class TrainSettings(Settings):
     """Rows from which the start of the decoder bias, the scale, and resampled directions are taken."""
     dtype: Literal["float64", "float32"]
     """What training computes in; weights are saved in float32."""
+    encode_in: Literal["full", "bfloat16"]
+    """What a training step's dense product with W_enc is computed in: `dtype` (full), or bfloat16, which processors
+    with units for it multiply many times faster. Which latents are kept is then decided in bfloat16; their values and
+    all else stay in `dtype`. Of use to an architecture that keeps the K largest, and refused to others."""
     log_every: Annotated[int, Field(gt=0)]
     """Steps between two points of the training curves; a point is the mean over them."""
     seed: Annotated[int, Field(ge=0)]

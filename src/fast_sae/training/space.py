@@ -1,6 +1,6 @@
 """The memory of a step over few active latents, kept from step to step: fresh pages cost more than the arithmetic."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,38 +8,10 @@ from jaxtyping import Float, Int16, Int32, Int64
 from torch import Tensor
 
 from fast_sae.sae.base import SparseAutoencoder
+from fast_sae.training.terms import Term
 
 _TILE = 2**19
 """Pre-activations that one thread encodes at once: few enough for the cache to keep them until they are selected."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """A part of the loss: reconstructions from some of the largest latents of each row."""
-
-    k: int
-    """Latents of a row, at most."""
-    prefixes: tuple[int, ...]
-    weight: float
-    """What the mean of its losses over the prefixes counts."""
-    place: int = 0
-    """Its first place in the code of a row."""
-    layer: int = 0
-    """The first of its layers, one a prefix, among the errors of a row."""
-
-    def after(self, other: "Term") -> "Term":
-        """Put this term behind another."""
-        return replace(self, place=other.places.stop, layer=other.layers.stop)
-
-    @property
-    def places(self) -> slice:
-        """Its places in the code of a row."""
-        return slice(self.place, self.place + self.k)
-
-    @property
-    def layers(self) -> slice:
-        """Its layers among the errors of a row."""
-        return slice(self.layer, self.layer + len(self.prefixes))
 
 
 @dataclass(frozen=True)
@@ -75,6 +47,7 @@ class Space:
         M = sae.settings.M
         self._places, self._layers, self._d_in = last.places.stop, last.layers.stop, sae.d_in
         self.W_dec, self.b_dec = sae.W_dec.detach().numpy(), sae.b_dec.detach().numpy()
+        self.W_encT, self.b_enc = sae.W_enc.detach().T.numpy(), sae.b_enc.detach().numpy()
         self.dtype = self.W_dec.dtype
         for parameter in sae.parameters():
             parameter.grad = torch.zeros_like(parameter)

@@ -26,9 +26,13 @@ from torch import Tensor
 
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.training.kernels import codes
-from fast_sae.training.space import Code, Space, Term
+from fast_sae.training.space import Code, Space
 from fast_sae.training.sums import Sums
+from fast_sae.training.terms import Term, Terms
 from fast_sae.training.workers import Workers
+
+Encoder = tuple[Float[Tensor, "d_in latent"], Float[Tensor, " latent"]]
+"""W_enc and b_enc of all latents or of some."""
 
 _MEASURED = 1024
 """Rows that are reconstructed at once where no gradient is wanted."""
@@ -42,34 +46,33 @@ def is_sparse(sae: SparseAutoencoder) -> bool:
 class SparseGradients:
     """The gradients of an SAE on the CPU that keeps the K largest pre-activations of each row."""
 
-    def __init__(self, sae: SparseAutoencoder, workers: Workers) -> None:
-        """Share the work on an SAE among workers."""
-        assert sae.keeps_largest is not None
-        settings, M = sae.settings, sae.settings.M
-        self._sae, self._workers = sae, workers
-        self._main = last = Term(sae.keeps_largest, settings.prefixes, 1.0)
-        self._multi = self._aux = None
-        if settings.multi_k and settings.multi_coef:
-            self._multi = last = Term(settings.multi_k, (M,), settings.multi_coef).after(last)
-        if settings.n_aux and settings.aux_coef:
-            self._aux = last = Term(settings.n_aux, (M,), settings.aux_coef).after(last)
-        self._biased = [self._main, *([self._multi] if self._multi else [])]
-        """The terms whose reconstruction begins at b_dec."""
-        self._space = Space(sae, last, workers.threads)
+    def __init__(self, sae: SparseAutoencoder, workers: Workers, encoder_dtype: torch.dtype | None = None) -> None:
+        """Share the work on an SAE among workers.
+
+        Args:
+            sae: In training.
+            workers: Who share the work.
+            encoder_dtype: What a step's encoder multiplies in; which latents are kept is then decided in it, and their
+                values are computed anew in the SAE's own. None: that.
+        """
+        self._sae, self._workers, self._terms = sae, workers, Terms.of(sae)
+        self._space = Space(sae, self._terms.last, workers.threads)
+        self._exact = (sae.W_enc.detach(), sae.b_enc.detach())
+        self._rough = [torch.empty_like(tensor, dtype=encoder_dtype) for tensor in self._exact] if encoder_dtype else []
 
     @torch.no_grad()
     def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
         """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
-        code = self._space.code(len(x))
-        found = self._encode(x, code)
+        code, terms, encoder = self._space.code(len(x)), self._terms, self._encoder_of_step()
+        found = self._encode(x, code, encoder)
         fired = self._fired(code)
         denominator = step.reconstruction_loss.denominator(len(x), found.sums.deviations)
-        reconstruction = self._weigh(self._main, float(found.sums.squares.sum()), denominator)
+        reconstruction = self._weigh(terms.main, float(found.sums.squares.sum()), denominator)
         total = reconstruction
-        if self._multi:
-            total += self._weigh(self._multi, found.multi, denominator)
-        if self._aux:
-            total += self._revive(self._aux, code, step, step.dead.after(fired))
+        if terms.multi:
+            total += self._weigh(terms.multi, found.multi, denominator)
+        if terms.aux:
+            total += self._revive(terms.aux, code, step, step.dead.after(fired), encoder)
         self._add_up(code, found.errors)
         l0 = found.sums.active / len(x)
         return Loss(x.new_tensor(total), x.new_tensor(reconstruction), x.new_tensor(l0), fired, None, None)
@@ -77,37 +80,39 @@ class SparseGradients:
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
         """Reconstruct rows; inference follows the rule of training."""
-        parts = (self._encode(part, self._space.code(len(part))).sums for part in x.split(_MEASURED))
+        parts = (self._encode(part, self._space.code(len(part)), self._exact).sums for part in x.split(_MEASURED))
         return reduce(operator.add, parts)
 
-    def _encode(self, x: Float[Tensor, "batch d_in"], code: Code) -> "_Encoded":
-        """Fill the code's main and multi-K places."""
+    def _encoder_of_step(self) -> Encoder:
+        """Return W_enc and b_enc in what a step multiplies in."""
+        if not self._rough:
+            return self._exact
+        W_enc, b_enc = (rough.copy_(exact) for rough, exact in zip(self._rough, self._exact, strict=True))
+        return W_enc, b_enc
+
+    def _encode(self, x: Float[Tensor, "batch d_in"], code: Code, encoder: Encoder) -> "_Encoded":
+        """Fill the places of the terms that reconstruct x."""
         rows = x.numpy()
         found = self._workers.share(
-            lambda part, first, last: self._encode_rows(part, rows[first:last], code.rows(first, last)),
+            lambda part, first, last: self._encode_rows(part, rows[first:last], code.rows(first, last), encoder),
             self._workers.cuts(len(x)),
         )
         return reduce(operator.add, found)
 
-    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code) -> "_Encoded":
-        space, sae = self._space, self._sae
+    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code, encoder: Encoder) -> "_Encoded":
+        space, sae, terms = self._space, self._sae, self._terms
         mean = np.empty(sae.d_in)
         deviations = codes.centre(x, space.b_dec, code.centred, mean)
         if not sae.settings.subtract_b_dec:
             code.centred[:] = x
-        self._select(part, code, self._biased, (sae.W_enc.detach(), sae.b_enc.detach()), space.names)
-        squares, errors = zip(*(self._reconstruct(term, code, space.b_dec, x) for term in self._biased), strict=True)
-        active = int((code.index[:, self._main.places] < sae.settings.M).sum())
+        self._select(part, code, terms.of_x, encoder, space.names)
+        squares, errors = zip(*(self._reconstruct(term, code, space.b_dec, x) for term in terms.of_x), strict=True)
+        active = int((code.index[:, terms.main.places] < sae.settings.M).sum())
         sums = Sums(len(x), squares[0], mean, deviations, active)
         return _Encoded(sums, float(squares[-1].sum()), np.stack(errors))
 
     def _select(
-        self,
-        part: int,
-        code: Code,
-        terms: list[Term],
-        encoder: tuple[Float[Tensor, "d_in latent"], Float[Tensor, " latent"]],
-        names: Int[np.ndarray, " latent"],
+        self, part: int, code: Code, terms: list[Term], encoder: Encoder, names: Int[np.ndarray, " latent"]
     ) -> None:
         """Encode rows tile by tile by W_enc and b_enc of some latents; keep each row's largest for each term."""
         W_enc, b_enc = encoder
@@ -116,11 +121,17 @@ class SparseGradients:
         for at in range(0, len(code.centred), rows):
             tile = code.rows(at, at + rows)
             pre = space.tile[part, : len(tile.centred) * n].view(-1, n)
-            torch.addmm(b_enc, torch.from_numpy(tile.centred), W_enc, out=pre)
+            centred = torch.from_numpy(tile.centred)
+            if W_enc.dtype == pre.dtype:
+                torch.addmm(b_enc, centred, W_enc, out=pre)
+            else:
+                pre.copy_(torch.addmm(b_enc, centred.to(W_enc.dtype), W_enc))
             for term in terms:
                 kept = slice(term.places.start, min(term.places.stop, term.places.start + n))
                 values, index = tile.values[:, kept], tile.index[:, kept]
                 codes.select(pre.numpy(), names, M, values, index, space.found[part], space.where[part])
+                if W_enc.dtype != pre.dtype:
+                    codes.encode(tile.centred, space.W_encT, space.b_enc, M, values, index)
 
     def _reconstruct(
         self, term: Term, code: Code, bias: Float[np.ndarray, " d_in"], target: Float[np.ndarray, "row d_in"]
@@ -138,7 +149,7 @@ class SparseGradients:
     def _fired(self, code: Code) -> Bool[Tensor, " M"]:
         """Return which latents are active in some row."""
         fired = np.zeros(self._sae.settings.M + 1, bool)
-        codes.mark(code.index[:, self._main.places], fired)
+        codes.mark(code.index[:, self._terms.main.places], fired)
         return torch.from_numpy(fired[:-1])
 
     def _weigh(self, term: Term, squares: float, denominator: float | int) -> float:
@@ -147,20 +158,20 @@ class SparseGradients:
         self._space.scales[term.layers] = 2 * unit
         return squares * unit
 
-    def _revive(self, term: Term, code: Code, step: Step, dead: Bool[Tensor, " M"]) -> float:
+    def _revive(self, term: Term, code: Code, step: Step, dead: Bool[Tensor, " M"], encoder: Encoder) -> float:
         """Add the auxiliary term: the largest dead latents reconstruct what the living ones left over."""
         code.index[:, term.places] = self._sae.settings.M
         code.layers[:, term.places] = term.layer
         names = dead.nonzero().squeeze(1)
         if len(names) == 0:
             return 0.0
-        encoder = (self._sae.W_enc.T[names].T, self._sae.b_enc[names])
-        error = -code.errors[:, self._main.layers.stop - 1]
+        of_dead = (encoder[0].T[names].T, encoder[1][names])
+        error = -code.errors[:, self._terms.main.layers.stop - 1]
         nothing = np.zeros_like(self._space.b_dec)
 
         def revive(part: int, first: int, last: int) -> float:
             rows = code.rows(first, last)
-            self._select(part, rows, [term], encoder, names.int().numpy())
+            self._select(part, rows, [term], of_dead, names.int().numpy())
             return float(self._reconstruct(term, rows, nothing, error[first:last])[0].sum())
 
         squares = sum(self._workers.share(revive, self._workers.cuts(len(error))))
@@ -184,7 +195,7 @@ class SparseGradients:
             return sae.W_enc.detach()[:, first:last] @ torch.from_numpy(b_enc[first:last])
 
         through_encoder = self._workers.share(add_up, self._even_cuts())
-        scales = space.scales[[term.layer for term in self._biased]]
+        scales = space.scales[[term.layer for term in self._terms.of_x]]
         assert sae.b_dec.grad is not None
         sae.b_dec.grad.copy_(torch.from_numpy(scales @ errors))
         if sae.settings.subtract_b_dec:

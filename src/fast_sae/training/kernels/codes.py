@@ -144,6 +144,35 @@ def select(pre, names, none, values, index, found, where):
 
 @kernel
 @no_type_check
+def encode(x, W_encT, b_enc, none, values, index):
+    """Compute the values of chosen latents; those that are not positive become no latent, which stands behind all.
+
+    Args:
+        x: (batch, d_in), what the encoder reads.
+        W_encT: (M, d_in), the transpose of W_enc.
+        b_enc: (M,).
+        none: The index of no latent.
+        values: (batch, k), filled.
+        index: (batch, k), rising in each row, changed.
+    """
+    k = values.shape[1]
+    for b in range(len(values)):
+        out = 0
+        for i in range(k):
+            j = index[b, i]
+            if j != none:
+                value = b_enc[j] + _dot(x[b], W_encT[j])
+                if value > 0:
+                    values[b, out] = value
+                    index[b, out] = j
+                    out += 1
+        for i in range(out, k):
+            values[b, i] = 0
+            index[b, i] = none
+
+
+@kernel
+@no_type_check
 def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, layers, slopes, total):
     """Reconstruct from each prefix, and differentiate half the squared error by every value.
 
