@@ -17,12 +17,13 @@ def with_gradients(sae, seed, scale=1.0):
 
 @pytest.mark.parametrize("clip", [1e9, 0.3], ids=["no clip", "clipped"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("bits", [None, 6])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_five_steps_are_those_of_torch(clip, dtype, tolerance, threads, monkeypatch):
+def test_five_steps_are_those_of_torch(clip, dtype, tolerance, bits, threads, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     ours, theirs = (initialised(architecture="jumprelu").to(dtype) for _ in range(2))
-    shared = SharedAdam(ours, clip=clip, gradient_bits=None, workers=Workers())
-    reference = TorchAdam(theirs, clip=clip, gradient_bits=None)
+    shared = SharedAdam(ours, clip=clip, gradient_bits=bits, workers=Workers())
+    reference = TorchAdam(theirs, clip=clip, gradient_bits=bits)
     assert shared.moments(ours.b_dec) is reference.moments(theirs.b_dec) is None
     for step in range(5):
         for sae in (ours, theirs):

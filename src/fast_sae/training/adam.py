@@ -105,8 +105,8 @@ class SharedAdam(ClippedAdam):
         if self._bits is not None:
             for _, gradient, *_ in flat:
                 np.multiply(gradient, factor, out=gradient)
-            self._round()
-            factor = 1.0
+            self._round()  # puts other tensors in their place
+            flat, factor = self._flat(), 1.0
         self._steps += 1
         rate, correction = lr / (1 - _BETA1**self._steps), 1 / math.sqrt(1 - _BETA2**self._steps)
         numbers = (factor, 1 - _BETA1, _BETA2, 1 - _BETA2, rate, correction, _EPSILON)

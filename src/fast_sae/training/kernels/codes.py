@@ -22,23 +22,23 @@ _COLUMNS = 512
 def centre(x, shift, out, mean):
     """Write x − shift to `out`, and the mean of the rows to `mean`, float64; return their squared deviations from it.
 
-    Sums are of the distances from the first row, lest a large mean cost digits.
+    The loss divides by the deviations, so that an error there is one in every gradient: no sum of squares less a square.
     """
-    first = x[0]
     squares = 0.0
     mean[:] = 0
     for b in range(len(x)):
-        part = x.dtype.type(0)
         row, centred = x[b], out[b]
         for d in range(x.shape[1]):
-            away = row[d] - first[d]
             centred[d] = row[d] - shift[d]
+            mean[d] += row[d]
+    mean /= len(x)
+    middle = mean.astype(x.dtype)
+    for b in range(len(x)):
+        part, row = x.dtype.type(0), x[b]
+        for d in range(x.shape[1]):
+            away = row[d] - middle[d]
             part += away * away
-            mean[d] += away
         squares += part
-    for d in range(x.shape[1]):
-        squares -= mean[d] * mean[d] / len(x)
-        mean[d] = first[d] + mean[d] / len(x)
     return squares
 
 
