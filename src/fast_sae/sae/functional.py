@@ -33,7 +33,12 @@ def batch_top_k(pre: Float[Tensor, "batch M"], k: int) -> Float[Tensor, "batch M
 
 @dataclass(frozen=True)
 class ReconstructionLoss:
-    """Squared error of a prediction over what it is compared with: the target's deviations, or its rows."""
+    """Squared error of a prediction over what it is compared with: the target's deviations, or its rows.
+
+    >>> prediction, target = torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [3.0]])
+    >>> normalized_mse(prediction, target), summed_squared_error(prediction, target)
+    (tensor(5.), tensor(5.))
+    """
 
     over_deviations: bool
 
@@ -59,17 +64,11 @@ normalized_mse = ReconstructionLoss(over_deviations=True)
 
 Equation: Σ ‖prediction − target‖² / Σ ‖target − mean(target)‖², as HypotheSAEs trains with (its `_normalized_mse`). A
 training loss: the metrics take their mean over the whole set.
-
->>> normalized_mse(torch.tensor([[0.0], [0.0]]), torch.tensor([[1.0], [3.0]]))
-tensor(5.)
 """
 summed_squared_error = ReconstructionLoss(over_deviations=False)
 """Mean over the batch of the squared error summed over dimensions: E‖prediction − target‖².
 
 The loss that the λ of an L1 or L0 penalty is published for (FAST, arXiv:2506.07691; SAELens).
-
->>> summed_squared_error(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [1.0, 1.0]]))
-tensor(5.)
 """
 
 

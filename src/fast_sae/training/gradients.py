@@ -1,5 +1,4 @@
-"""The gradients of the training loss: by autograd, which every architecture can, or in closed form where few latents
-of each row are active."""
+"""The gradients of the training loss by autograd, and the choice between that and a closed form."""
 
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
