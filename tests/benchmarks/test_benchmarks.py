@@ -90,14 +90,14 @@ def test_extraction_compares_ours_with_the_original_way():
     """A Llama of three blocks; ours pads two lengths of text in one batch."""
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(**TINY)).eval()
-    passes = [np.arange(n, dtype=np.int32) for n in (6, 10)]
+    passes = [np.arange(n, dtype=np.int32) for n in (9, 10)]
     case = extraction.Case("toy", model, 2, passes)
     found = extraction.measure_case(case, 1, torch.device("cpu"))
-    assert found["tokens"] == 16
-    assert found["fp32"]["padding"] == pytest.approx(4 / 20)
+    assert found["tokens"] == 19
+    assert found["fp32"]["padding"] == pytest.approx(1 / 20)
     assert 0 < found["fp32"]["max_difference"] < 1e-5 < found["bf16"]["mean_difference"]
     block = 4 * 16 * 16 + 3 * 16 * 32
-    assert found["operations_per_token"] == pytest.approx(2 * (2 * block + 4 * (36 + 100) / 16 * 16))
+    assert found["operations_per_token"] == pytest.approx(2 * (2 * block + 4 * (81 + 100) / 19 * 16))
     assert "toy, ours, float32" in report.render(report.PAGE.read_text(), {"extraction": {"toy": found}})
 
 
