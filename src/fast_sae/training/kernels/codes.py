@@ -22,7 +22,7 @@ _COLUMNS = 512
 def centre(x, shift, out, mean):
     """Write x − shift to `out`, and the mean of the rows to `mean`, float64; return their squared deviations from it.
 
-    The loss divides by the deviations, so that an error there is one in every gradient: no sum of squares less a square.
+    The loss divides by the deviations, and an error there is one in every gradient: no sum of squares less a square.
     """
     squares = 0.0
     mean[:] = 0
