@@ -1,9 +1,12 @@
 """What every test shares: few threads, no network, no progress bars in the way."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before torch imports triton, which reads it once
 
 
 def pytest_collection_modifyitems(items):

@@ -62,7 +62,7 @@ def test_the_bytes_do_not_hang_on_the_batches_of_the_language_model(prepared, ex
     """A batch decides the order of sums in a matrix product; float16 hides it, and so does the rounding of metrics."""
     params = prepared / "params.yaml"
     text = params.read_text()
-    for stage, tokens in (("extract", 8192), ("lm", 2048)):
+    for stage, tokens in (("extract", "null"), ("lm", 2048)):
         assert f"{stage}_batch_tokens: {tokens}" in text
         text = text.replace(f"{stage}_batch_tokens: {tokens}", f"{stage}_batch_tokens: 300")
     params.write_text(text)

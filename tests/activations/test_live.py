@@ -176,7 +176,6 @@ def test_a_model_on_the_hub_is_known_by_its_commit(both, monkeypatch):
     _, _, tokens = both
     monkeypatch.setattr(live_source, "identify", lambda model: {"commit": "c" * 40, "model_sha256": None})
     monkeypatch.setattr(live_source, "load_model", lambda s, commit, *a, load=live_source.load_model: load(s, None, *a))
-    monkeypatch.setattr(live_source, "load_tokenizer", lambda s, commit, load=live_source.load_tokenizer: load(s, None))
     assert "another state of the model" in refusal(tokens.opened("live"), "train")
 
 

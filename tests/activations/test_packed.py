@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers as hf
 from model_samples import CAUSAL, FAMILIES, LENGTHS, make
-from samples import MODEL, params, runtime
+from samples import params, runtime
 
 from fast_sae.activations.live.extractor import Extractor
 from fast_sae.activations.live.float64 import compute_in_float64
@@ -55,9 +55,8 @@ def test_packed_equals_alone(family, dtype, attention, passes):
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if not CAUSAL[family]])
 def test_an_encoder_is_refused(family):
-    tokenizer = hf.AutoTokenizer.from_pretrained(MODEL)
     with pytest.raises(ModelError, match="not causal or takes no positions; set runtime.extract_rows: padded"):
-        Extractor.of(TruncatedModel(make(family), [2]), tokenizer, settings([2]), runtime(extract_rows="packed"))
+        Extractor.of(TruncatedModel(make(family), [2]), settings([2]), runtime(extract_rows="packed"))
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 13, 30, 1000])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int, Int64
 
 from fast_sae.features.encoded import Encoded
 
@@ -23,7 +23,7 @@ class CoFiring:
     Similarity: |A ∩ B| / |A ∪ B| of the tokens on which two latents fire (Jaccard 1901).
     """
 
-    def __init__(self, rows: Int64[np.ndarray, " drawn"], M: int) -> None:
+    def __init__(self, rows: Int[np.ndarray, " drawn"], M: int) -> None:
         """Look at the given rows of a split, whose numbers rise."""
         self._rows, self._M, self._at = rows, M, 0
         self._found: list[tuple[np.ndarray, np.ndarray]] = []

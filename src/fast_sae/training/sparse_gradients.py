@@ -197,7 +197,7 @@ class SparseGradients:
         through_encoder = self._workers.share(add_up, self._even_cuts())
         scales = space.scales[[term.layer for term in self._terms.of_x]]
         assert sae.b_dec.grad is not None
-        sae.b_dec.grad.copy_(torch.from_numpy(scales @ errors))
+        sae.b_dec.grad.copy_(torch.from_numpy(scales) @ torch.from_numpy(errors))
         if sae.settings.subtract_b_dec:
             sae.b_dec.grad -= sum(through_encoder, torch.zeros(()))
 
