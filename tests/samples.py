@@ -104,6 +104,10 @@ class ArraySource:
     def kind(self) -> np.ndarray:
         return self.rows.kind
 
+    @property
+    def can_read_ahead(self) -> bool:
+        return True
+
     def chunks(self, rows: int) -> Iterator[Rows]:
         for at in range(0, len(self.rows), rows):
             yield rows_of({name: array[at : at + rows] for name, array in vars(self.rows).items()})

@@ -4,6 +4,8 @@ No stage tracks it: it changes speed and memory, and results only within the tol
 """
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -59,6 +61,19 @@ class RuntimeSettings(Settings):
 _EXTRACT_TOKENS = {"cpu": 1024, "cuda": 8192}
 """Measured on a CPU: a batch's activations should stay in its cache, and past some hundred rows products gain nothing
 more. A GPU wants enough rows to be full."""
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch share each operation of the calling thread among n threads."""
+    import torch  # here, as above
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def give_freed_memory_back() -> None:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from activation_samples import LAYER, Extracted, extract
 from samples import MODEL, copy_model
 
@@ -16,6 +17,7 @@ from fast_sae.activations.source import ActivationSource, rows_of_kinds
 from fast_sae.activations.stored.source import StoredActivations
 from fast_sae.chat.kinds import Kind
 from fast_sae.errors import ArtifactError
+from fast_sae.runtime import torch_threads
 
 KINDS = (Kind.CONTENT, Kind.END_OF_TURN)
 PACKINGS = {"fast": {}, "block": {"extract.packing": "block", "extract.block_size": 64}}
@@ -119,6 +121,17 @@ def test_no_more_is_computed_at_once_than_an_eighth_of_the_buffer_and_a_sequence
     for _ in live.shuffled(KINDS, 10, seed=0, epoch=0):
         pass
     assert max(fed) < 400 // 8 + longest
+
+
+def test_the_model_keeps_its_threads_where_training_leaves_one(both, monkeypatch):
+    _, _, tokens = both
+    with torch_threads(3):
+        live = tokens.opened("live").open("train")
+    had, compute = [], live._extractor.compute
+    monkeypatch.setattr(live._extractor, "compute", lambda p: had.append(torch.get_num_threads()) or compute(p))
+    with torch_threads(1):
+        next(live.chunks(10))
+        assert (had[0], torch.get_num_threads()) == (3, 1)
 
 
 def test_what_is_not_stored_takes_the_room_of_its_tokens(both):

@@ -57,6 +57,7 @@ def test_a_random_order_is_one_permutation_of_the_rows_of_some_kinds(source, row
 def test_the_order_does_not_hang_on_how_many_rows_are_gathered_at_once(source, monkeypatch):
     whole = list(source.shuffled(KINDS, 100, seed=0, epoch=0))
     assert [len(portion) for portion in whole] == [6]
+    monkeypatch.setattr("fast_sae.activations.stored.source._ROWS", 1)
     monkeypatch.setattr("fast_sae.activations.stored.source._GATHERED", 4 * 3 * 2)  # 4 rows of 3 float16
     found = list(source.shuffled(KINDS, 2, seed=0, epoch=0))
     assert [len(portion) for portion in found] == [2, 2, 2]

@@ -28,6 +28,7 @@ def ours(case: dict) -> tuple[SparseAutoencoder, DeadLatentCounter]:
     sae.load_state_dict({name: tensor(values) for name, values in case["weights"].items()}, strict=False)
     counter = DeadLatentCounter(theirs["M"], DEAD_AFTER, torch.device("cpu"))
     counter.steps_silent = torch.tensor(case["steps_silent"])
+    counter._at_most = max(case["steps_silent"])
     return sae, counter
 
 

@@ -8,6 +8,10 @@ from fast_sae.training.adam import SharedAdam, TorchAdam
 from fast_sae.training.workers import Workers
 
 
+def norm_of(sae):
+    return sum(float(parameter.grad.double().square().sum()) for parameter in sae.parameters()) ** 0.5
+
+
 def with_gradients(sae, seed, scale=1.0):
     generator = torch.Generator().manual_seed(seed)
     for parameter in sae.parameters():
@@ -28,8 +32,8 @@ def test_five_steps_are_those_of_torch(clip, dtype, tolerance, bits, threads, mo
     for step in range(5):
         for sae in (ours, theirs):
             with_gradients(sae, step, scale=10.0**-step)
-        shared.step(0.01)
-        reference.step(0.01)
+        shared.step(0.01, norm_of(ours))
+        reference.step(0.01, None)
     for (name, parameter), wanted in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(parameter, wanted, rtol=tolerance, atol=tolerance), name
         for moments in zip(shared.moments(parameter), reference.moments(wanted), strict=True):
@@ -44,7 +48,7 @@ def test_torchs_step_is_torchs():
     reference = torch.optim.Adam(theirs.parameters(), lr=0.01)
     for sae in (ours, theirs):
         with_gradients(sae, 0)
-    adam.step(0.01)
+    adam.step(0.01, None)
     reference.step()
     for name in ("W_enc", "b_enc", "b_dec"):
         assert torch.equal(ours.get_parameter(name), theirs.get_parameter(name)), name
@@ -56,7 +60,7 @@ def test_gradients_are_rounded_behind_the_clip(make):
     with_gradients(sae, 0)
     before = [parameter.grad.clone() for parameter in sae.parameters()]
     norm = sum(float(g.square().sum()) for g in before) ** 0.5
-    make(sae, clip=0.5, gradient_bits=8).step(0.01)
+    make(sae, clip=0.5, gradient_bits=8).step(0.01, norm)
     for parameter, whole in zip(sae.parameters(), before, strict=True):
         wanted = whole * 0.5 / (norm + 1e-6)
         assert not torch.allclose(parameter.grad, wanted, rtol=1e-6)

@@ -1,4 +1,5 @@
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -96,3 +97,17 @@ def test_the_order_of_rows_does_not_hang_on_the_size_of_a_portion():
 def test_no_rows_make_no_portion():
     found = batches(5, index=[])
     assert (len(found), list(found)) == (0, [])
+
+
+def test_a_source_that_computes_its_rows_is_not_read_ahead(monkeypatch):
+    found = batches(9)
+    monkeypatch.setattr(type(found.source), "can_read_ahead", False)
+    before = threading.active_count()
+    shuffled = found.shuffled(0, 0)
+    next(shuffled)
+    assert threading.active_count() == before
+    monkeypatch.setattr(type(found.source), "can_read_ahead", True)
+    ahead = found.shuffled(0, 0)
+    next(ahead)
+    assert threading.active_count() == before + 1
+    ahead.close()

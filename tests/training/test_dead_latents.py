@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from fast_sae.training.dead_latents import DeadLatentCounter
@@ -61,3 +62,21 @@ def test_forgiven_latents_start_anew_and_the_others_go_on():
         found.observe(SILENT)
     found.forgive(fired(1))
     assert found.steps_silent.tolist() == [3, 0, 3, 3]
+
+
+@pytest.mark.parametrize("dead_after", [0, 1, 3, 70])
+def test_what_is_known_of_the_longest_silence_hides_no_dead_latent(dead_after):
+    """Against the definition, in 400 steps in which latents fall silent for different lengths."""
+    generator = torch.Generator().manual_seed(dead_after)
+    often = torch.tensor([0.95, 0.9, 0.85, 0.9])
+    found, silent = counter(dead_after), torch.zeros(4, dtype=torch.long)
+    dead_at = []
+    for step in range(400):
+        marked = torch.rand(4, generator=generator) < often * (step // 100 % 2 == 0)
+        silent = (silent + 1).masked_fill(marked, 0)
+        assert found.after(marked).tolist() == (silent > dead_after).tolist()
+        assert observed(found, marked) == (silent > dead_after).tolist()
+        assert float(found.dead_fraction) == float((silent > dead_after).double().mean())
+        dead_at.append(bool((silent > dead_after).any()))
+    assert any(dead_at)
+    assert not all(dead_at)

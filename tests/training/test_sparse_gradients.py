@@ -50,6 +50,8 @@ def test_values_and_gradients_are_those_of_autograd(terms, loss, n_dead, dtype):
     for name, parameter in sae.named_parameters():
         assert relative(parameter.grad, gradients[name]) < TOLERANCE[dtype], name
         assert bool((gradients[name] != 0).any()), name
+    norm = torch.stack([gradient.double().norm() for gradient in gradients.values()]).norm().item()
+    assert sparse.norm == pytest.approx(norm, rel=TOLERANCE[dtype])
     for name in ("total", "reconstruction"):
         assert getattr(found, name).item() == pytest.approx(getattr(wanted, name).item(), rel=TOLERANCE[dtype]), name
     assert found.l0.item() == pytest.approx(wanted.l0.item(), rel=1e-6)
@@ -128,9 +130,10 @@ def test_selection_is_that_of_a_sort(columns, k, scale, digits, dtype):
 
 def test_places_are_sorted_by_latent():
     starts, entries = np.empty(5, np.int64), np.empty(6, np.int64)
-    by_latent(np.array([2, 0, 3, 0, 2, 3], np.int32), starts, entries)
+    index = np.array([[2, 0, 9], [3, 0, 9], [2, 3, 9]], np.int32)  # the last place of each row is not in use
+    by_latent(index[:, :2], 3, starts, entries)
     assert starts.tolist() == [0, 2, 2, 4, 6]
-    assert entries.tolist() == [1, 3, 0, 4, 2, 5]
+    assert entries.tolist() == [1, 4, 0, 6, 3, 7]
 
 
 def encoded(sae, x):

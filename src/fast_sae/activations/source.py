@@ -74,6 +74,11 @@ class ActivationSource(Protocol):
         """The kind of every row of the split; known without computing any."""
         ...
 
+    @property
+    def can_read_ahead(self) -> bool:
+        """Whether a thread of its own may go through it while another takes samples: not where a model computes it."""
+        ...
+
     def chunks(self, rows: int) -> Iterator[Rows]:
         """Go once through the split in order, at most `rows` rows at a time."""
         ...

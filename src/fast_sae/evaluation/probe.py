@@ -1,7 +1,6 @@
 """A linear probe: L2-penalised logistic regression, each label against the rest."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
+from fast_sae.runtime import torch_threads
 from fast_sae.statistics import auroc
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 0.001)
@@ -90,7 +90,7 @@ def fit_logistic(
     ridge[-1] = _INTERCEPT_PENALTY
     wanted = torch.from_numpy(positive).double()
     weights = torch.zeros(len(positive), rows.shape[1], dtype=torch.float64)
-    with _few_threads(rows.numel() * len(positive)):
+    with torch_threads(_threads(rows.numel() * len(positive))):
         for _ in range(_NEWTON_STEPS):
             odds = torch.sigmoid(weights @ rows.T)
             gradient = (odds - wanted) @ rows / len(rows) + ridge * weights
@@ -102,15 +102,9 @@ def fit_logistic(
     return weights.numpy()
 
 
-@contextmanager
-def _few_threads(multiplications: int) -> Iterator[None]:
+def _threads(multiplications: int) -> int:
     """Keep small products on one thread: there are thousands, and sharing one out costs more than computing it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if multiplications < _WORTH_SHARING else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return 1 if multiplications < _WORTH_SHARING else torch.get_num_threads()
 
 
 class _Hessian:

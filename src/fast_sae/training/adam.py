@@ -5,13 +5,11 @@ gradient g times min(1, clip / (‖g‖ + 1e-6)), the norm being that of all par
 
     m ← m + (1 − β₁)(g − m),    v ← β₂ v + (1 − β₂) g²,    θ ← θ − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)
 
-Cost: 28 bytes of float32 a parameter, of which 12 are written; and 4 for the norm.
+Cost: 28 bytes of float32 a parameter, of which 12 are written.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from fast_sae.sae.base import SparseAutoencoder
-from fast_sae.training.kernels.adam import sum_of_squares, unit_rows, update
+from fast_sae.training.kernels.adam import clip_and_round, unit_rows, update
 from fast_sae.training.workers import Workers
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -42,8 +40,13 @@ class ClippedAdam(ABC):
         self._sae, self._clip, self._bits = sae, clip, gradient_bits
 
     @abstractmethod
-    def step(self, lr: float) -> None:
-        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+    def step(self, lr: float, norm: float | None) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again.
+
+        Args:
+            lr: Learning rate.
+            norm: Of all gradients together, where their maker knows it.
+        """
 
     @abstractmethod
     def moments(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor] | None:
@@ -54,10 +57,6 @@ class ClippedAdam(ABC):
         for name, axis in self._sae.latent_axis.items():
             for moment in self.moments(self._sae.get_parameter(name)) or ():
                 moment.index_fill_(axis, latents, 0)
-
-    def _round(self) -> None:
-        if self._bits is not None:
-            self._sae.round_gradients(self._bits)
 
 
 class TorchAdam(ClippedAdam):
@@ -70,10 +69,16 @@ class TorchAdam(ClippedAdam):
             sae.parameters(), betas=(_BETA1, _BETA2), eps=_EPSILON, fused=sae.b_dec.device.type == "cuda"
         )
 
-    def step(self, lr: float) -> None:
-        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+    def step(self, lr: float, norm: float | None) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again.
+
+        Args:
+            lr: Learning rate.
+            norm: Of all gradients together, where their maker knows it.
+        """
         nn.utils.clip_grad_norm_(self._sae.parameters(), self._clip)
-        self._round()
+        if self._bits is not None:
+            self._sae.round_gradients(self._bits)
         self._adam.param_groups[0]["lr"] = lr
         self._adam.step()
         self._sae.normalise_decoder()
@@ -90,30 +95,31 @@ class SharedAdam(ClippedAdam):
     def __init__(self, sae: SparseAutoencoder, *, clip: float, gradient_bits: int | None, workers: Workers) -> None:
         """Take the parameters, and who shares the work."""
         super().__init__(sae, clip=clip, gradient_bits=gradient_bits)
-        self._workers = workers
+        self._workers, self._cuts = workers, workers.cuts(sae.settings.M)
+        self._W_dec = sae.W_dec.detach().numpy()
+        self._widths = [sae.d_in if parameter.ndim > 1 else 1 for parameter in sae.parameters()]
+        """Of the rows in which gradients are rounded."""
         self._moments = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in sae.parameters()}
         self._steps = 0
         self._views: tuple[list[Tensor | None], list[tuple[Numbers, ...]]] | None = None
         """The gradients, which stay where they are as a rule, and what was made of them."""
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again."""
+    def step(self, lr: float, norm: float | None) -> None:
+        """Take a step along the gradients that the parameters have, and give decoder rows norm 1 again.
+
+        Args:
+            lr: Learning rate.
+            norm: Of all gradients together, where their maker knows it.
+        """
         flat = self._flat()
-        squares = sum(self._share(flat, lambda part, arrays: sum_of_squares(*part, arrays[1])))
-        factor = min(1.0, self._clip / (math.sqrt(squares) + _CLIP_EPSILON))
-        if self._bits is not None:
-            for _, gradient, *_ in flat:
-                np.multiply(gradient, factor, out=gradient)
-            self._round()  # puts other tensors in their place
-            flat, factor = self._flat(), 1.0
+        assert norm is not None
+        factor = min(1.0, self._clip / (norm + _CLIP_EPSILON))
         self._steps += 1
         rate, correction = lr / (1 - _BETA1**self._steps), 1 / math.sqrt(1 - _BETA2**self._steps)
         numbers = (factor, 1 - _BETA1, _BETA2, 1 - _BETA2, rate, correction, _EPSILON)
         rates = [flat[0][0].dtype.type(number) for number in numbers]
-        self._share(flat, lambda part, arrays: update(*part, *arrays, *rates))
-        W_dec = self._sae.W_dec.detach().numpy()
-        self._workers.share(lambda _, first, last: unit_rows(W_dec[first:last]), self._workers.cuts(len(W_dec)))
+        self._workers.share(lambda _, *part: self._update(flat, rates, *part), self._cuts)
 
     def moments(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor] | None:
         """Return m and v of a parameter, to be changed in place; None before the first step."""
@@ -130,17 +136,21 @@ class SharedAdam(ClippedAdam):
             self._views = gradients, views
         return self._views[1]
 
-    def _share(
-        self, flat: list[tuple[Numbers, ...]], work: Callable[[tuple[int, int], tuple[Numbers, ...]], Any]
-    ) -> list[Any]:
-        """Give each worker its part of the numbers of every parameter."""
-        n = self._workers.threads
+    def _update(self, flat: list[tuple[Numbers, ...]], rates: list[np.floating], first: int, last: int) -> None:
+        """Bring a worker's part of the parameters a step further, and its rows of W_dec to norm 1."""
+        factor, *others = rates
+        for (parameter, gradient, m, v), width in zip(flat, self._widths, strict=True):
+            start, end = self._ends(parameter, first, last)
+            if self._bits is not None:
+                clip_and_round(gradient[start:end].reshape(-1, width), factor, self._bits)
+            clip = factor if self._bits is None else factor.dtype.type(1)
+            update(start, end, parameter, gradient, m, v, clip, *others)
+        unit_rows(self._W_dec[first:last])
 
-        def of_worker(worker: int, *_: int) -> list[Any]:
-            parts = ((len(arrays[0]) * worker // n, len(arrays[0]) * (worker + 1) // n) for arrays in flat)
-            return [work(part, arrays) for part, arrays in zip(parts, flat, strict=True)]
-
-        return [result for results in self._workers.share(of_worker, range(n + 1)) for result in results]
+    def _ends(self, numbers: Numbers, first: int, last: int) -> tuple[int, int]:
+        """Return between which numbers of a parameter some latents lie, or as large a part of b_dec."""
+        n, latents = len(numbers), len(self._W_dec)
+        return n * first // latents, n * last // latents
 
 
 def _numbers(tensor: Tensor | None) -> Numbers:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fast_sae.activations.source import ActivationSource, rows_of_kinds
+from fast_sae.training.prefetch import made_ahead, sent_ahead
 
 
 @dataclass(frozen=True)
@@ -37,39 +38,47 @@ class RowBatches:
     def __iter__(self) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the rows in the order of the split."""
         chunks = self.source.chunks(self.batch_rows)
-        return self._batches(chunk.activations[np.isin(chunk.kind, self.kinds)] for chunk in chunks)
+        portions = (chunk.activations[np.isin(chunk.kind, self.kinds)] for chunk in chunks)
+        return self._sent(self._put_together(portions, self._sizes))
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Float[Tensor, "batch d_in"]]:
         """Yield the rows once in an order that hangs on nothing but seed and epoch."""
-        return self._batches(self.source.shuffled(self.kinds, self.batch_rows, seed=seed, epoch=epoch))
+        portions = self.source.shuffled(self.kinds, self.batch_rows, seed=seed, epoch=epoch)
+        batches = self._put_together(portions, self._sizes)
+        return self._sent(made_ahead(batches) if self.source.can_read_ahead else batches)
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "row d_in"]:
         """Return n random rows, in the order of the split; all of them if there are no more."""
         sampled = self.source.sample(self.kinds, n, seed=seed)
-        return next(self._cut(iter([sampled]), [len(sampled)]))
+        return next(self._sent(self._put_together(iter([sampled]), [len(sampled)])))
 
     @cached_property
     def _sizes(self) -> list[int]:
         """Rows of each batch; counted once, for a step may ask how many are left."""
         return _portions(len(rows_of_kinds(self.source, self.kinds)), self.batch_rows)
 
-    def _batches(self, portions: Iterable[Float[np.ndarray, "_ d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
-        return self._cut(iter(portions), self._sizes)
+    def _sent(self, batches: Iterator[Float[Tensor, "batch d_in"]]) -> Iterator[Float[Tensor, "batch d_in"]]:
+        """Bring batches to a GPU, if there is one, and to their scale."""
+        on_gpu = self.device.type == "cuda"
+        for batch in sent_ahead(batches, self.device, self.dtype) if on_gpu else batches:
+            yield batch if self.scale == 1 else batch.mul_(self.scale)
 
-    def _cut(
+    def _put_together(
         self, portions: Iterator[Float[np.ndarray, "_ d_in"]], sizes: Iterable[int]
     ) -> Iterator[Float[Tensor, "batch d_in"]]:
-        """Cut rows that come in portions of any size into batches: each is copied once, as it is converted."""
-        portion = np.empty((0, self.source.d_in), np.float32)
+        """Copy rows into batches once: converted, or for a GPU as they are stored, into memory that it can read."""
+        portion, gpu = np.empty((0, self.source.d_in), np.float32), self.device.type == "cuda"
         for size in sizes:
-            batch = torch.empty(size, self.source.d_in, dtype=self.dtype, device=self.device)
+            portion = portion if len(portion) else next(portions)
+            dtype = torch.from_numpy(portion).dtype if gpu else self.dtype
+            batch = torch.empty(size, self.source.d_in, dtype=dtype, pin_memory=gpu)
             filled = 0
             while filled < size:
                 portion = portion if len(portion) else next(portions)
                 taken, portion = portion[: size - filled], portion[size - filled :]
-                batch[filled : filled + len(taken)] = torch.from_numpy(taken).to(self.device)  # converted there
+                batch[filled : filled + len(taken)] = torch.from_numpy(taken)
                 filled += len(taken)
-            yield batch if self.scale == 1 else batch.mul_(self.scale)
+            yield batch
 
 
 def _portions(rows: int, size: int) -> list[int]:

@@ -52,6 +52,7 @@ class GpuGradients:
             encoder_dtype: What a step's encoder multiplies in; None: the SAE's own. See `SparseGradients`.
         """
         self._sae, self._terms = sae, Terms.of(sae)
+        self.norm: float | None = None  # asking for it would wait for the GPU
         self._encoder_dtype = encoder_dtype or sae.W_enc.dtype
         for parameter in sae.parameters():
             parameter.grad = torch.zeros_like(parameter)

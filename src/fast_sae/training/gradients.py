@@ -18,6 +18,9 @@ from fast_sae.training.workers import Workers
 class Gradients(Protocol):
     """What differentiates a training loss."""
 
+    norm: float | None
+    """Of all gradients of the last call together; None where nobody has summed it."""
+
     def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
         """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
         ...
@@ -33,6 +36,7 @@ class DenseGradients:
     def __init__(self, sae: SparseAutoencoder) -> None:
         """Differentiate the loss of an SAE."""
         self._sae = sae
+        self.norm: float | None = None
 
     def __call__(self, x: Float[Tensor, "batch d_in"], step: Step) -> Loss:
         """Go forward and backward."""

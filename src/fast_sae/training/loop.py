@@ -22,7 +22,7 @@ from tqdm import tqdm
 from fast_sae.activations.source import ActivationSource
 from fast_sae.errors import ArtifactError, ParamsError
 from fast_sae.progress import progress_bar, say
-from fast_sae.runtime import RuntimeSettings
+from fast_sae.runtime import RuntimeSettings, torch_threads
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.sae.build import build_sae
 from fast_sae.sae.functional import ReconstructionLoss, normalized_mse, summed_squared_error
@@ -94,9 +94,11 @@ class _Run:
                 f"params.yaml: warmup_steps of sae.{sae.settings.architecture} is not below the {total} steps of the "
                 "run; lower it or raise train.epochs"
             )
-        self.dead, self.silent = (  # those to revive, and those to report, which a restart does not make alive
-            DeadLatentCounter(sae.settings.M, settings.dead_after_steps, sae.b_dec.device) for _ in range(2)
-        )
+        dead_after, device = settings.dead_after_steps, sae.b_dec.device
+        self.dead = DeadLatentCounter(sae.settings.M, dead_after, device)
+        self.silent = self.dead  # those to revive, and those to report, which a restart does not make alive
+        if settings.resample_every:
+            self.silent = DeadLatentCounter(sae.settings.M, dead_after, device)
         self.history = History(settings.log_every)
         self.steps = 0
         self.resampled = 0
@@ -139,14 +141,17 @@ class _Run:
         step = Step(self.steps, self.dead, _LOSSES[self.settings.loss])
         loss = self.descent.take_step(x, step, self.rate.at(self.steps))
         self.dead.observe(loss.fired)
-        self.silent.observe(loss.fired)
+        if self.silent is not self.dead:
+            self.silent.observe(loss.fired)
         self.steps += 1
         self._resample()
         self._record(loss)
 
     def _resample(self) -> None:
-        every, left = self.settings.resample_every, self.settings.epochs * len(self.rows) - self.steps
-        if not every or self.steps % every or left < self.settings.dead_after_steps or not bool(self.dead.dead.any()):
+        if not (every := self.settings.resample_every) or self.steps % every:
+            return
+        left = self.settings.epochs * len(self.rows) - self.steps
+        if left < self.settings.dead_after_steps or not bool(self.dead.dead.any()):
             return
         seed = self.settings.seed + self.steps
         x = self.rows.sample(self.settings.init_rows, seed)
@@ -156,7 +161,7 @@ class _Run:
         self.resampled += int(restarted.sum())
 
     def _record(self, loss: Loss) -> None:
-        values = {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": self.silent.dead.double().mean()}
+        values = {"loss": loss.total.detach(), "l0": loss.l0, "dead_fraction": self.silent.dead_fraction}
         if loss.coefficient is not None:
             values["sparsity_coefficient"] = loss.coefficient
         self.history.add(self.steps, values)
@@ -171,7 +176,7 @@ class _Run:
         return {
             "validation_loss": found.loss,
             "validation_l0": found.l0,
-            "dead_fraction": float(self.silent.dead.double().mean()),
+            "dead_fraction": float(self.silent.dead_fraction),
             "dead_window_rows": self.settings.dead_after_steps * self.settings.batch_size,
             **resampled,
         }
@@ -207,12 +212,12 @@ class Descent:
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep torch's own threads out of the way of the workers, if there are any; steps are slow without."""
-        return self._workers.one_thread_each() if self._workers else nullcontext()
+        return torch_threads(1) if self._workers else nullcontext()
 
     def take_step(self, x: Float[Tensor, "batch d_in"], step: Step, lr: float) -> Loss:
         """Take one step on a batch, at a learning rate."""
         loss = self.gradients(x, step)
-        self.optimiser.step(lr)
+        self.optimiser.step(lr, self.gradients.norm)
         self.sae.after_step(loss, lr)
         return loss
 

@@ -1,11 +1,12 @@
 """The memory of a step over few active latents, kept from step to step: fresh pages cost more than the arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int16, Int32, Int64
-from torch import Tensor
+from jaxtyping import Float, Float64, Int16, Int32, Int64
+from torch import Tensor, nn
 
 from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.training.terms import Term
@@ -16,7 +17,10 @@ _TILE = 2**19
 
 @dataclass(frozen=True)
 class Code:
-    """The latents of some rows, and what the loss says of them; the index M stands for no latent."""
+    """The latents of some rows, and what the loss says of them; the index M stands for no latent.
+
+    Views are made once: in a small step, making them would take as long as what is done with them.
+    """
 
     centred: Float[np.ndarray, "batch d_in"]
     """What the encoder reads."""
@@ -27,10 +31,41 @@ class Code:
     slopes: Float[np.ndarray, "batch place"]
     """Half the derivative of the squared errors by each value."""
     errors: Float[np.ndarray, "batch layer d_in"]
+    _views: dict[tuple[int, int], "Code"] = field(default_factory=dict, repr=False)
+    _places: dict[tuple[int, int], tuple[np.ndarray, ...]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.centred)
 
     def rows(self, first: int, last: int) -> "Code":
         """View some of the rows."""
-        return Code(**{name: array[first:last] for name, array in vars(self).items()})
+        found = self._views.get((first, last))
+        if found is None:
+            arrays = (self.centred, self.values, self.index, self.layers, self.slopes, self.errors)
+            found = self._views[first, last] = Code(*(array[first:last] for array in arrays))
+        return found
+
+    def at(
+        self, places: slice
+    ) -> tuple[
+        Float[np.ndarray, "batch k"],
+        Int32[np.ndarray, "batch k"],
+        Int16[np.ndarray, "batch k"],
+        Float[np.ndarray, "batch k"],
+    ]:
+        """View values, index, layers and slopes at some places of each row."""
+        key = places.start, places.stop
+        found = self._places.get(key)
+        if found is None:
+            arrays = (self.values, self.index, self.layers, self.slopes)
+            found = self._places[key] = tuple(array[:, places] for array in arrays)
+        return found
+
+    @cached_property
+    def tensor(self) -> Float[Tensor, "batch d_in"]:
+        """`centred` as torch takes it."""
+        return torch.from_numpy(self.centred)
 
 
 class Space:
@@ -49,23 +84,38 @@ class Space:
         self.W_dec, self.b_dec = sae.W_dec.detach().numpy(), sae.b_dec.detach().numpy()
         self.W_encT, self.b_enc = sae.W_enc.detach().T.numpy(), sae.b_enc.detach().numpy()
         self.dtype = self.W_dec.dtype
-        for parameter in sae.parameters():
-            parameter.grad = torch.zeros_like(parameter)
+        self.gradients: dict[str, Float[np.ndarray, "..."]] = {
+            name: _with_gradient(parameter) for name, parameter in sae.named_parameters()
+        }
+        """As they lie in memory: W_enc's by latent."""
         self.names = np.arange(M, dtype=np.int32)
         self.starts: Int64[np.ndarray, " latent"] = np.empty(M + 2, np.int64)
         """Where each latent's entries start; that of no latent among them, and the end."""
+        self.squares: Float64[np.ndarray, " latent"] = np.empty(M)
+        """Of each latent's gradients."""
         self.scales: Float[np.ndarray, " layer"] = np.zeros(self._layers, self.dtype)
         """What errors and slopes of a layer are multiplied by."""
         self.tile: Float[Tensor, "thread number"] = torch.empty(threads, max(_TILE, M), dtype=sae.W_dec.dtype)
         self.found = np.empty((threads, M), self.dtype)
         self.where = np.empty((threads, M), np.int32)
         self._code, self._entries = self._make(0), np.empty(0, np.int64)
+        self._pre: dict[tuple[int, int, int], tuple[Tensor, np.ndarray]] = {}
 
     def code(self, batch: int) -> Code:
         """Return arrays for so many rows; new ones only for more than ever before."""
-        if batch > len(self._code.centred):
+        if batch > len(self._code):
             self._code, self._entries = self._make(batch), np.empty(batch * self._places, np.int64)
-        return self._code.rows(0, batch)
+        return self._code if batch == len(self._code) else self._code.rows(0, batch)
+
+    def pre_activations(
+        self, worker: int, rows: int, latents: int
+    ) -> tuple[Float[Tensor, "row latent"], Float[np.ndarray, "row latent"]]:
+        """Return a worker's room for pre-activations, at most a tile, as torch and as numpy take it."""
+        found = self._pre.get((worker, rows, latents))
+        if found is None:
+            pre = self.tile[worker, : rows * latents].view(rows, latents)
+            found = self._pre[worker, rows, latents] = pre, pre.numpy()
+        return found
 
     def entries(self, batch: int) -> Int64[np.ndarray, " entry"]:
         """Return room for the places of so many rows, sorted by latent."""
@@ -81,3 +131,9 @@ class Space:
             slopes=np.empty(places, self.dtype),
             errors=np.empty((batch, self._layers, self._d_in), self.dtype),
         )
+
+
+def _with_gradient(parameter: nn.Parameter) -> Float[np.ndarray, "..."]:
+    """Give a parameter a gradient that stays where it is, and view it."""
+    parameter.grad = torch.zeros_like(parameter)
+    return (parameter.grad if parameter.grad.is_contiguous() else parameter.grad.T).numpy()

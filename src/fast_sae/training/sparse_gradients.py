@@ -21,7 +21,7 @@ from functools import reduce
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
@@ -34,6 +34,8 @@ from fast_sae.training.workers import Workers
 Encoder = tuple[Float[Tensor, "d_in latent"], Float[Tensor, " latent"]]
 """W_enc and b_enc of all latents or of some."""
 
+_CACHED = 2**20
+"""Numbers in the rows that a worker encodes and reconstructs at once."""
 _MEASURED = 1024
 """Rows that are reconstructed at once where no gradient is wanted."""
 
@@ -58,6 +60,7 @@ class SparseGradients:
         self._sae, self._workers, self._terms = sae, workers, Terms.of(sae)
         self._space = Space(sae, self._terms.last, workers.threads)
         self._exact = (sae.W_enc.detach(), sae.b_enc.detach())
+        self.norm: float | None = None
         self._rough = [torch.empty_like(tensor, dtype=encoder_dtype) for tensor in self._exact] if encoder_dtype else []
 
     @torch.no_grad()
@@ -65,17 +68,18 @@ class SparseGradients:
         """Leave in `.grad` of every parameter the gradient of the loss, W_dec's without what is along its rows."""
         code, terms, encoder = self._space.code(len(x)), self._terms, self._encoder_of_step()
         found = self._encode(x, code, encoder)
-        fired = self._fired(code)
+        fired, used = self._fired(code), terms.of_x[-1].places.stop
         denominator = step.reconstruction_loss.denominator(len(x), found.sums.deviations)
         reconstruction = self._weigh(terms.main, float(found.sums.squares.sum()), denominator)
         total = reconstruction
         if terms.multi:
             total += self._weigh(terms.multi, found.multi, denominator)
-        if terms.aux:
-            total += self._revive(terms.aux, code, step, step.dead.after(fired), encoder)
-        self._add_up(code, found.errors)
-        l0 = found.sums.active / len(x)
-        return Loss(x.new_tensor(total), x.new_tensor(reconstruction), x.new_tensor(l0), fired, None, None)
+        if terms.aux and len(dead := np.flatnonzero(step.dead.after(fired).numpy())):
+            total += self._revive(terms.aux, code, step, dead.astype(np.int32), encoder)
+            used = terms.aux.places.stop
+        self._add_up(code, used, found.errors)
+        told = (total, reconstruction, found.sums.active / len(x))
+        return Loss(*(torch.from_numpy(np.array(value, self._space.dtype)) for value in told), fired, None, None)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
@@ -94,57 +98,60 @@ class SparseGradients:
         """Fill the places of the terms that reconstruct x."""
         rows = x.numpy()
         found = self._workers.share(
-            lambda part, first, last: self._encode_rows(part, rows[first:last], code.rows(first, last), encoder),
-            self._workers.cuts(len(x)),
+            lambda worker, first, last: self._encode_rows(worker, rows[first:last], code.rows(first, last), encoder),
+            self._row_cuts(len(x)),
         )
         return reduce(operator.add, found)
 
-    def _encode_rows(self, part: int, x: Float[np.ndarray, "row d_in"], code: Code, encoder: Encoder) -> "_Encoded":
+    def _encode_rows(self, worker: int, x: Float[np.ndarray, "row d_in"], code: Code, encoder: Encoder) -> "_Encoded":
         space, sae, terms = self._space, self._sae, self._terms
         mean = np.empty(sae.d_in)
         deviations = codes.centre(x, space.b_dec, code.centred, mean)
         if not sae.settings.subtract_b_dec:
             code.centred[:] = x
-        self._select(part, code, terms.of_x, encoder, space.names)
-        squares, errors = zip(*(self._reconstruct(term, code, space.b_dec, x) for term in terms.of_x), strict=True)
-        active = int((code.index[:, terms.main.places] < sae.settings.M).sum())
-        sums = Sums(len(x), squares[0], mean, deviations, active)
-        return _Encoded(sums, float(squares[-1].sum()), np.stack(errors))
+        self._select(worker, code, terms.of_x, encoder, space.names)
+        errors = np.empty((len(terms.of_x), sae.d_in), space.dtype)
+        squares, active = zip(
+            *(self._reconstruct(*of_term, code, space.b_dec, x) for of_term in zip(terms.of_x, errors, strict=True)),
+            strict=True,
+        )
+        sums = Sums(len(x), squares[0], mean, deviations, active[0])
+        return _Encoded(sums, float(squares[-1].sum()), errors)
 
     def _select(
-        self, part: int, code: Code, terms: list[Term], encoder: Encoder, names: Int[np.ndarray, " latent"]
+        self, worker: int, code: Code, terms: list[Term], encoder: Encoder, names: Int[np.ndarray, " latent"]
     ) -> None:
         """Encode rows tile by tile by W_enc and b_enc of some latents; keep each row's largest for each term."""
         W_enc, b_enc = encoder
         space, n, M = self._space, len(names), self._sae.settings.M
         rows = max(1, space.tile.shape[1] // n)
-        for at in range(0, len(code.centred), rows):
-            tile = code.rows(at, at + rows)
-            pre = space.tile[part, : len(tile.centred) * n].view(-1, n)
-            centred = torch.from_numpy(tile.centred)
+        for at in range(0, len(code), rows):
+            tile = code.rows(at, min(at + rows, len(code)))
+            pre, pre_rows = space.pre_activations(worker, len(tile), n)
             if W_enc.dtype == pre.dtype:
-                torch.addmm(b_enc, centred, W_enc, out=pre)
+                torch.addmm(b_enc, tile.tensor, W_enc, out=pre)
             else:
-                pre.copy_(torch.addmm(b_enc, centred.to(W_enc.dtype), W_enc))
+                pre.copy_(torch.addmm(b_enc, tile.tensor.to(W_enc.dtype), W_enc))
             for term in terms:
-                kept = slice(term.places.start, min(term.places.stop, term.places.start + n))
-                values, index = tile.values[:, kept], tile.index[:, kept]
-                codes.select(pre.numpy(), names, M, values, index, space.found[part], space.where[part])
+                values, index, *_ = tile.at(slice(term.place, min(term.places.stop, term.place + n)))
+                codes.select(pre_rows, names, M, values, index, space.found[worker], space.where[worker])
                 if W_enc.dtype != pre.dtype:
                     codes.encode(tile.centred, space.W_encT, space.b_enc, M, values, index)
 
     def _reconstruct(
-        self, term: Term, code: Code, bias: Float[np.ndarray, " d_in"], target: Float[np.ndarray, "row d_in"]
-    ) -> tuple[Float[np.ndarray, " prefix"], Float[np.ndarray, " d_in"]]:
-        """Fill a term's errors, layers and slopes; return the squared errors of each prefix, and the errors' sum."""
-        values, index, layers, slopes = (
-            array[:, term.places] for array in (code.values, code.index, code.layers, code.slopes)
+        self,
+        term: Term,
+        total: Float[np.ndarray, " d_in"],
+        code: Code,
+        bias: Float[np.ndarray, " d_in"],
+        target: Float[np.ndarray, "row d_in"],
+    ) -> tuple[Float[np.ndarray, " prefix"], int]:
+        """Fill a term's errors, their sum, layers and slopes; return the squared errors of each prefix, and L0 · rows."""
+        values, index, layers, slopes = code.at(term.places)
+        return codes.reconstruct(
+            *(values, index, term.sizes, self._space.W_dec, bias, target),
+            *(term.layer, code.errors, layers, slopes, total),
         )
-        prefixes, total = np.array(term.prefixes), np.empty_like(bias)
-        squares = codes.reconstruct(
-            values, index, prefixes, self._space.W_dec, bias, target, term.layer, code.errors, layers, slopes, total
-        )
-        return squares, total
 
     def _fired(self, code: Code) -> Bool[Tensor, " M"]:
         """Return which latents are active in some row."""
@@ -158,53 +165,58 @@ class SparseGradients:
         self._space.scales[term.layers] = 2 * unit
         return squares * unit
 
-    def _revive(self, term: Term, code: Code, step: Step, dead: Bool[Tensor, " M"], encoder: Encoder) -> float:
+    def _revive(self, term: Term, code: Code, step: Step, dead: Int32[np.ndarray, " dead"], encoder: Encoder) -> float:
         """Add the auxiliary term: the largest dead latents reconstruct what the living ones left over."""
         code.index[:, term.places] = self._sae.settings.M
         code.layers[:, term.places] = term.layer
-        names = dead.nonzero().squeeze(1)
-        if len(names) == 0:
-            return 0.0
-        of_dead = (encoder[0].T[names].T, encoder[1][names])
+        of_dead = (encoder[0].T[dead].T, encoder[1][dead])
         error = -code.errors[:, self._terms.main.layers.stop - 1]
         nothing = np.zeros_like(self._space.b_dec)
 
-        def revive(part: int, first: int, last: int) -> float:
+        def revive(worker: int, first: int, last: int) -> np.float64:
             rows = code.rows(first, last)
-            self._select(part, rows, [term], of_dead, names.int().numpy())
-            return float(self._reconstruct(term, rows, nothing, error[first:last])[0].sum())
+            self._select(worker, rows, [term], of_dead, dead)
+            return self._reconstruct(term, np.empty_like(nothing), rows, nothing, error[first:last])[0].sum()
 
-        squares = sum(self._workers.share(revive, self._workers.cuts(len(error))))
+        squares = float(sum(self._workers.share(revive, self._row_cuts(len(error)))))
         deviations = float(np.square(error - error.mean(0)).sum())
         return self._weigh(term, squares, step.reconstruction_loss.denominator(len(error), deviations))
 
-    def _add_up(self, code: Code, errors: Float[np.ndarray, "term d_in"]) -> None:
-        """Add up the gradients of all parameters from the code, and the sums over its rows of the terms' errors."""
-        space, sae = self._space, self._sae
+    def _add_up(self, code: Code, used: int, errors: Float[np.ndarray, "term d_in"]) -> None:
+        """Add up the gradients of all parameters.
+
+        Args:
+            code: Of the batch.
+            used: How many places of a row hold latents.
+            errors: Of each term that begins at b_dec, the sum over rows.
+        """
+        space = self._space
         batch, places = code.index.shape
         entries = space.entries(batch)
-        codes.by_latent(code.index.reshape(-1), space.starts, entries)
+        codes.by_latent(code.index[:, :used], places, space.starts, entries)
         values, layers, slopes = (array.reshape(-1) for array in (code.values, code.layers, code.slopes))
-        W_dec, W_encT, b_enc = (_gradient(p) for p in (sae.W_dec, sae.W_enc, sae.b_enc))
-
-        def add_up(part: int, first: int, last: int) -> Float[Tensor, " d_in"]:
-            codes.gradients(
+        of_latents = tuple(space.gradients[name] for name in ("W_dec", "W_enc", "b_enc"))
+        through_encoder = self._workers.share(
+            lambda _, first, last: codes.gradients(
                 *(first, last, space.starts, entries, places, values, layers, slopes, space.scales),
-                *(code.centred, code.errors, space.W_dec, (W_dec, W_encT, b_enc)),
-            )
-            return sae.W_enc.detach()[:, first:last] @ torch.from_numpy(b_enc[first:last])
+                *(code.centred, code.errors, space.W_dec, space.W_encT, space.squares, of_latents),
+            ),
+            self._even_cuts(),
+        )
+        b_dec = sum(space.scales[term.layer] * error for term, error in zip(self._terms.of_x, errors, strict=True))
+        if self._sae.settings.subtract_b_dec:
+            b_dec -= sum(through_encoder)
+        space.gradients["b_dec"][:] = b_dec
+        self.norm = math.sqrt(space.squares.sum() + np.square(b_dec, dtype=np.float64).sum())
 
-        through_encoder = self._workers.share(add_up, self._even_cuts())
-        scales = space.scales[[term.layer for term in self._terms.of_x]]
-        assert sae.b_dec.grad is not None
-        sae.b_dec.grad.copy_(torch.from_numpy(scales) @ torch.from_numpy(errors))
-        if sae.settings.subtract_b_dec:
-            sae.b_dec.grad -= sum(through_encoder, torch.zeros(()))
+    def _row_cuts(self, rows: int) -> list[int]:
+        """Cut rows so that a part stays in the cache from encoding to reconstruction."""
+        return self._workers.cuts(rows, max(1, _CACHED // self._sae.d_in))
 
     def _even_cuts(self) -> list[int]:
-        """Cut the latents so that each worker has as many entries."""
-        starts, M = self._space.starts, self._sae.settings.M
-        wanted = [starts[M] * i // self._workers.threads for i in range(1, self._workers.threads)]
+        """Cut the latents so that parts have as many entries, two for each worker: whoever is done takes the next."""
+        starts, M, parts = self._space.starts, self._sae.settings.M, 2 * self._workers.threads
+        wanted = [starts[M] * i // parts for i in range(1, parts)]
         return [0, *np.searchsorted(starts[:M], wanted).tolist(), M]
 
 
@@ -220,9 +232,3 @@ class _Encoded:
 
     def __add__(self, other: "_Encoded") -> "_Encoded":
         return _Encoded(self.sums + other.sums, self.multi + other.multi, self.errors + other.errors)
-
-
-def _gradient(parameter: Tensor) -> Float[np.ndarray, "..."]:
-    """View a gradient; W_enc's as it lies in memory, by latent."""
-    assert parameter.grad is not None
-    return (parameter.grad if parameter.grad.is_contiguous() else parameter.grad.T).numpy()

@@ -1,6 +1,10 @@
 """The parts of the loss of an SAE that keeps the largest pre-activations, and where a row's code holds each."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int64
 
 from fast_sae.sae.base import SparseAutoencoder
 
@@ -27,6 +31,11 @@ class Term:
     def places(self) -> slice:
         """Its places in the code of a row."""
         return slice(self.place, self.place + self.k)
+
+    @cached_property
+    def sizes(self) -> Int64[np.ndarray, " prefix"]:
+        """The prefixes as kernels take them."""
+        return np.array(self.prefixes, np.int64)
 
     @property
     def layers(self) -> slice:

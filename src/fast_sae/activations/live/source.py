@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Int32, UInt8
 
 from fast_sae.activations.live.batches import cut_portions, example_lengths, pass_lengths
@@ -24,7 +25,7 @@ from fast_sae.activations.source import Provenance, Rows, sampled_rows
 from fast_sae.activations.split import SplitFolder
 from fast_sae.chat.splits import Split
 from fast_sae.errors import ArtifactError
-from fast_sae.runtime import RuntimeSettings
+from fast_sae.runtime import RuntimeSettings, torch_threads
 
 _WINDOW = 8
 """A buffer holds so many of the windows in which sequences are sorted by length, so that it mixes them."""
@@ -74,10 +75,12 @@ class LiveActivations:
         """
         self.provenance: Provenance = folder.provenance
         self.d_in: int = extractor.model.d_in
+        self.can_read_ahead: bool = False
         self.kind: UInt8[np.ndarray, " row"] = folder.kind
         self._shards = folder.shards
         self._extractor = extractor
         self._buffer_tokens = buffer_tokens
+        self._threads = torch.get_num_threads()  # training leaves one to the operations around its steps
         passes = [pass_lengths(example_lengths(shard.position), block_size) for shard in folder.shards]
         self._first = np.cumsum([0, *map(len, passes)])
         """The first sequence of each shard."""
@@ -126,7 +129,9 @@ class LiveActivations:
         lengths = np.diff(self._starts).tolist()
         for window in cut_portions(sequences.tolist(), lengths.__getitem__, tokens):
             index = np.concatenate([np.arange(int(self._starts[i]), int(self._starts[i + 1])) for i in window])
-            yield index, self._extractor.compute([self._tokens(i) for i in window])[layer]
+            with torch_threads(self._threads):
+                activations = self._extractor.compute([self._tokens(i) for i in window])[layer]
+            yield index, activations
 
     def _tokens(self, sequence: int) -> Int32[np.ndarray, " position"]:
         shard = np.searchsorted(self._first, sequence, "right") - 1

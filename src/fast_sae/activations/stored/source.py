@@ -9,9 +9,11 @@ from jaxtyping import Float, Int, UInt8
 from fast_sae.activations.source import Provenance, Rows, rows_of_kinds, sampled_rows
 from fast_sae.activations.split import SplitFolder
 
-_GATHERED = 2**24
-"""Bytes of rows fetched at once, each shard's in its order on disk: fewer would be a call for a few rows of each shard,
-and blocks of more than 32 MB glibc gives back to the system each time, so that every page of them is a fault."""
+_GATHERED = 2**21
+"""Bytes of rows fetched at once, each shard's in its order on disk: so few stay in the cache until they are put in
+their order."""
+_ROWS = 2048
+"""Rows fetched at once, at least: fewer would be a call for a few rows of each shard."""
 
 
 class StoredActivations:
@@ -23,6 +25,7 @@ class StoredActivations:
         self.provenance: Provenance = folder.provenance
         self.d_in: int = folder.facts.d_in
         self.kind: UInt8[np.ndarray, " row"] = folder.kind
+        self.can_read_ahead: bool = True
         self._shards = cast(list[Rows], folder.shards)
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
 
@@ -38,7 +41,7 @@ class StoredActivations:
         """Go once through the rows of some kinds in a random order, at most a batch at a time."""
         index = rows_of_kinds(self, kinds)
         np.random.default_rng([seed, epoch]).shuffle(index)
-        at_once = max(1, _GATHERED // (self.d_in * self._dtype.itemsize))
+        at_once = max(_ROWS, _GATHERED // (self.d_in * self._dtype.itemsize))
         for at in range(0, len(index), at_once):
             portion = index[at : at + at_once]
             order = np.argsort(portion)

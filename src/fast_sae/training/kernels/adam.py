@@ -6,23 +6,12 @@ Arrays are cut before a loop that counts from 0: an index that may be negative k
 import math
 from typing import no_type_check
 
+import numpy as np
+
 from fast_sae.training.kernels.compile import kernel
 
-_PIECE = 4096
-"""Numbers whose squares are summed in the parameter's own type."""
-
-
-@kernel
-@no_type_check
-def sum_of_squares(first, last, g):
-    """Return Σ g² from `first` to `last`, summed in float64 by pieces."""
-    numbers, total = g[first:last], 0.0
-    for start in range(0, len(numbers), _PIECE):
-        piece, part = numbers[start : start + _PIECE], g.dtype.type(0)
-        for i in range(len(piece)):
-            part += piece[i] * piece[i]
-        total += part
-    return total
+_LEAST = 126
+"""Below 2 to the power of so little, float32 has no numbers of full length."""
 
 
 @kernel
@@ -64,3 +53,22 @@ def unit_rows(rows):
         norm = math.sqrt(squares)
         for d in range(len(row)):
             row[d] /= norm
+
+
+@kernel
+@no_type_check
+def clip_and_round(rows, factor, bits):
+    """Multiply rows by the clip's factor; keep so many bits of each number, counted from the largest in its row.
+
+    As `fast_sae.sae.functional.round_to_bits`; numbers so small that their grid has none are left as they are.
+    """
+    for j in range(len(rows)):
+        row, largest = rows[j], rows.dtype.type(0)
+        for d in range(len(row)):
+            row[d] *= factor
+            largest = max(largest, abs(row[d]))
+        exponent = math.frexp(largest)[1]
+        if -_LEAST < exponent - bits:
+            grid, per_grid = rows.dtype.type(2.0 ** (exponent - bits)), rows.dtype.type(2.0 ** (bits - exponent))
+            for d in range(len(row)):
+                row[d] = np.rint(row[d] * per_grid) * grid

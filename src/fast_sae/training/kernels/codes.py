@@ -13,7 +13,7 @@ from fast_sae.training.kernels.compile import kernel
 
 _BLOCK = 32
 """Pre-activations looked at together: most blocks hold nothing to keep."""
-_COLUMNS = 512
+_COLUMNS = 4096
 """Dimensions that are worked on at once: so many of all rows or latents stay in the cache, and each is read once."""
 
 
@@ -193,34 +193,42 @@ def reconstruct(values, index, prefixes, W_dec, bias, target, first, errors, lay
         total: (d_in,), filled with the sum over rows of layer `first`.
 
     Returns:
-        Σ over rows of ‖e_p‖² for each p, float64.
+        Σ over rows of ‖e_p‖² for each p, float64, and how many latents are active.
     """
     batch, k = values.shape
-    squares = np.zeros(len(prefixes))
+    squares, active = np.zeros(len(prefixes)), 0
     slopes[:] = 0
     layers[:] = first
     total[:] = 0
-    for start in range(0, len(bias), _COLUMNS):
-        columns = slice(start, start + _COLUMNS)
+    for column in range(0, len(bias), _COLUMNS):
+        columns = slice(column, column + _COLUMNS)
+        active = 0
         for b in range(batch):
-            at = 0
+            start = 0
             for p in range(len(prefixes)):
-                error = errors[b, first + p, columns]
+                error, end = errors[b, first + p, columns], start
+                while end < k and index[b, end] < prefixes[p]:
+                    layers[b, end] = first + p
+                    end += 1
                 if p == 0:
                     _subtract(error, bias[columns], target[b, columns])
                 else:
                     error[:] = errors[b, first + p - 1, columns]
-                while at < k and index[b, at] < prefixes[p]:
-                    _add(error, values[b, at], W_dec[index[b, at], columns])
-                    layers[b, at] = first + p
-                    at += 1
+                _add_rows(error, values[b, start:end], W_dec, index[b, start:end], columns)
                 squares[p] += _dot(error, error)
+                start = end
+            active += start
             for p in range(len(prefixes) - 2, -1, -1):
                 _add(errors[b, first + p, columns], bias.dtype.type(1), errors[b, first + p + 1, columns])
             _add(total[columns], bias.dtype.type(1), errors[b, first, columns])
-            for i in range(at):
-                slopes[b, i] += _dot(errors[b, layers[b, i], columns], W_dec[index[b, i], columns])
-    return squares
+            end = 0
+            for p in range(len(prefixes)):
+                start = end
+                while end < k and index[b, end] < prefixes[p]:
+                    end += 1
+                error = errors[b, first + p, columns]
+                _project(error, W_dec, index[b, start:end], columns, slopes[b, start:end])
+    return squares, active
 
 
 @kernel
@@ -248,6 +256,47 @@ def _dot(a, b):
 
 @kernel
 @no_type_check
+def _add_rows(out, scales, rows, index, columns):
+    """Add Σ scales[i] · rows[index[i]], four rows at a time: memory answers them at once, and `out` is read once."""
+    i = 0
+    while i + 4 <= len(index):
+        a, b = rows[index[i], columns], rows[index[i + 1], columns]
+        c, d = rows[index[i + 2], columns], rows[index[i + 3], columns]
+        of_a, of_b, of_c, of_d = scales[i], scales[i + 1], scales[i + 2], scales[i + 3]
+        for x in range(len(out)):
+            out[x] += of_a * a[x] + of_b * b[x] + of_c * c[x] + of_d * d[x]
+        i += 4
+    while i < len(index):
+        _add(out, scales[i], rows[index[i], columns])
+        i += 1
+
+
+@kernel
+@no_type_check
+def _project(row, rows, index, columns, out):
+    """Add row · rows[index[i]] to each out[i], four rows at a time."""
+    i = 0
+    while i + 4 <= len(index):
+        a, b = rows[index[i], columns], rows[index[i + 1], columns]
+        c, d = rows[index[i + 2], columns], rows[index[i + 3], columns]
+        by_a = by_b = by_c = by_d = row.dtype.type(0)
+        for x in range(len(row)):
+            by_a += row[x] * a[x]
+            by_b += row[x] * b[x]
+            by_c += row[x] * c[x]
+            by_d += row[x] * d[x]
+        out[i] += by_a
+        out[i + 1] += by_b
+        out[i + 2] += by_c
+        out[i + 3] += by_d
+        i += 4
+    while i < len(index):
+        out[i] += _dot(row, rows[index[i], columns])
+        i += 1
+
+
+@kernel
+@no_type_check
 def mark(index, fired):
     """Mark each latent of a code; the last place of `fired` stands for no latent."""
     for b in range(len(index)):
@@ -257,17 +306,26 @@ def mark(index, fired):
 
 @kernel
 @no_type_check
-def by_latent(index, starts, entries):
-    """Sort the places of a flat code by latent: those of latent j are entries[starts[j] : starts[j + 1]], rising."""
+def by_latent(index, places, starts, entries):
+    """Sort the places of a code by latent: those of latent j are entries[starts[j] : starts[j + 1]], rising.
+
+    Args:
+        index: (batch, used), the first places of each row.
+        places: C, the places of one row; place c of row b is b · C + c.
+        starts: (M + 2,), filled.
+        entries: (batch · used,), filled; those of no latent are the last.
+    """
     starts[:] = 0
-    for place in range(len(index)):
-        starts[index[place] + 1] += 1
+    for b in range(len(index)):
+        for c in range(index.shape[1]):
+            starts[index[b, c] + 1] += 1
     for j in range(len(starts) - 1):
         starts[j + 1] += starts[j]
-    for place in range(len(index)):
-        j = index[place]
-        entries[starts[j]] = place
-        starts[j] += 1
+    for b in range(len(index)):
+        for c in range(index.shape[1]):
+            j = index[b, c]
+            entries[starts[j]] = b * places + c
+            starts[j] += 1
     for j in range(len(starts) - 1, 0, -1):
         starts[j] = starts[j - 1]
     starts[0] = 0
@@ -275,10 +333,13 @@ def by_latent(index, starts, entries):
 
 @kernel
 @no_type_check
-def gradients(first, last, starts, entries, places, values, layers, slopes, scales, x, errors, W_dec, out):
+def gradients(
+    first, last, starts, entries, places, values, layers, slopes, scales, x, errors, W_dec, W_encT, squares, out
+):
     """Add up the gradients of the latents from `first` to `last`, and take out of W_dec's what is along its rows.
 
     What is along row j is Σ value · slope over its entries, for a slope is the error along that row.
+    Returns (d_in,): Σ over these latents of W_enc ∂/∂b_enc, which b_dec has its part of.
 
     Args:
         first: Number of a latent.
@@ -293,24 +354,39 @@ def gradients(first, last, starts, entries, places, values, layers, slopes, scal
         x: (batch, d_in), what the encoder reads.
         errors: (batch, layer, d_in).
         W_dec: (M, d_in).
+        W_encT: (M, d_in), the transpose of W_enc.
+        squares: (M,), filled with the squares of each latent's gradients, float64.
         out: The gradients of W_dec (M, d_in), of W_enc's transpose (M, d_in) and of b_enc (M,), filled.
     """
     of_W_dec, of_W_enc, of_b_enc = out
-    for start in range(0, x.shape[1], _COLUMNS):
-        columns = slice(start, start + _COLUMNS)
+    begin, n, of_row = starts[first], starts[last] - starts[first], errors.shape[1]
+    row, error = np.empty(n, np.int32), np.empty(n, np.int32)
+    decoding, encoding = np.empty(n, x.dtype), np.empty(n, x.dtype)
+    for at in range(n):
+        place = entries[begin + at]
+        scale, row[at] = scales[layers[place]], place // places
+        error[at] = row[at] * of_row + layers[place]
+        decoding[at], encoding[at] = values[place] * scale, slopes[place] * scale
+    of_entries = errors.reshape(-1, x.shape[1])
+    through_encoder = np.zeros(x.shape[1], x.dtype)
+    squares[first:last] = 0
+    for column in range(0, x.shape[1], _COLUMNS):
+        columns = slice(column, column + _COLUMNS)
         for j in range(first, last):
+            of_latent = slice(starts[j] - begin, starts[j + 1] - begin)
             decoder, encoder = of_W_dec[j, columns], of_W_enc[j, columns]
             bias = along = x.dtype.type(0)
-            for at in range(starts[j], starts[j + 1]):
-                slope = slopes[entries[at]] * scales[layers[entries[at]]]
-                bias += slope
-                along += values[entries[at]] * slope
+            for at in range(of_latent.start, of_latent.stop):
+                bias += encoding[at]
+                along += values[entries[begin + at]] * encoding[at]
             of_b_enc[j] = bias
             decoder[:] = 0
             encoder[:] = 0
             _add(decoder, -along, W_dec[j, columns])
-            for at in range(starts[j], starts[j + 1]):
-                place = entries[at]
-                b, layer = place // places, layers[place]
-                _add(decoder, values[place] * scales[layer], errors[b, layer, columns])
-                _add(encoder, slopes[place] * scales[layer], x[b, columns])
+            _add_rows(decoder, decoding[of_latent], of_entries, error[of_latent], columns)
+            _add_rows(encoder, encoding[of_latent], x, row[of_latent], columns)
+            _add(through_encoder[columns], bias, W_encT[j, columns])
+            squares[j] += _dot(decoder, decoder) + _dot(encoder, encoder)
+            if column == 0:
+                squares[j] += bias * bias
+    return through_encoder
