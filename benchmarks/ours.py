@@ -13,12 +13,12 @@ from fast_sae.training.settings import TrainSettings
 
 
 def learning_rate(M: int) -> float:
-    """Return 2e-4 · √(2¹⁴ / M): the rule of dictionary_learning and sparsify, after Gao et al. 2024 (arXiv:2406.04093)."""
+    """Return 2e-4 · √(2¹⁴ / M), as dictionary_learning does by default, after Gao et al. 2024 (arXiv:2406.04093)."""
     return 2e-4 * (2**14 / M) ** 0.5
 
 
 def train(task: Task, clock: Clock) -> Reconstruct:
-    """Train by the settings of params.yaml, but in float32, without rounding gradients, and at a rate that M decides."""
+    """Train by the settings of params.yaml, but in float32, without rounded gradients, at a rate that M decides."""
     params, setting = load_params(), task.setting
     shape = {"architecture": "topk", "M": setting.M, "K": setting.K, "matryoshka": setting.matryoshka}
     sae_settings = parse_section(changed(params, "sae", shape), "sae", SAESettings)

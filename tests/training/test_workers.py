@@ -55,13 +55,12 @@ def test_what_any_part_raises_is_raised_and_the_next_work_is_done(workers, wrong
 
 def test_threads_end_with_their_workers(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     workers = Workers()
-    assert threading.active_count() == before + 3
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 3
     del workers
     gc.collect()
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-
 _COUNTED_EVERY = 64
 """Steps after which the longest silence is looked up again, which waits for a GPU."""
 

@@ -16,6 +16,16 @@ _TILE = 2**19
 
 
 @dataclass(frozen=True)
+class Places:
+    """What a code holds at some places of each row."""
+
+    values: Float[np.ndarray, "batch k"]
+    index: Int32[np.ndarray, "batch k"]
+    layers: Int16[np.ndarray, "batch k"]
+    slopes: Float[np.ndarray, "batch k"]
+
+
+@dataclass(frozen=True)
 class Code:
     """The latents of some rows, and what the loss says of them; the index M stands for no latent.
 
@@ -31,8 +41,8 @@ class Code:
     slopes: Float[np.ndarray, "batch place"]
     """Half the derivative of the squared errors by each value."""
     errors: Float[np.ndarray, "batch layer d_in"]
-    _views: dict[tuple[int, int], "Code"] = field(default_factory=dict, repr=False)
-    _places: dict[tuple[int, int], tuple[np.ndarray, ...]] = field(default_factory=dict, repr=False)
+    _rows: dict[tuple[int, int], "Code"] = field(default_factory=dict, init=False, repr=False)
+    _at: dict[tuple[int, int], Places] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -40,27 +50,18 @@ class Code:
 
     def rows(self, first: int, last: int) -> "Code":
         """View some of the rows."""
-        found = self._views.get((first, last))
-        if found is None:
+        if (first, last) not in self._rows:
             arrays = (self.centred, self.values, self.index, self.layers, self.slopes, self.errors)
-            found = self._views[first, last] = Code(*(array[first:last] for array in arrays))
-        return found
+            self._rows[first, last] = Code(*(array[first:last] for array in arrays))
+        return self._rows[first, last]
 
-    def at(
-        self, places: slice
-    ) -> tuple[
-        Float[np.ndarray, "batch k"],
-        Int32[np.ndarray, "batch k"],
-        Int16[np.ndarray, "batch k"],
-        Float[np.ndarray, "batch k"],
-    ]:
-        """View values, index, layers and slopes at some places of each row."""
-        key = places.start, places.stop
-        found = self._places.get(key)
-        if found is None:
+    def at(self, places: slice) -> Places:
+        """View some of the places of each row."""
+        ends = places.start, places.stop
+        if ends not in self._at:
             arrays = (self.values, self.index, self.layers, self.slopes)
-            found = self._places[key] = tuple(array[:, places] for array in arrays)
-        return found
+            self._at[ends] = Places(*(array[:, places] for array in arrays))
+        return self._at[ends]
 
     @cached_property
     def tensor(self) -> Float[Tensor, "batch d_in"]:
@@ -84,7 +85,7 @@ class Space:
         self.W_dec, self.b_dec = sae.W_dec.detach().numpy(), sae.b_dec.detach().numpy()
         self.W_encT, self.b_enc = sae.W_enc.detach().T.numpy(), sae.b_enc.detach().numpy()
         self.dtype = self.W_dec.dtype
-        self.gradients: dict[str, Float[np.ndarray, "..."]] = {
+        self.gradients: dict[str, Float[np.ndarray, ...]] = {
             name: _with_gradient(parameter) for name, parameter in sae.named_parameters()
         }
         """As they lie in memory: W_enc's by latent."""
@@ -111,11 +112,11 @@ class Space:
         self, worker: int, rows: int, latents: int
     ) -> tuple[Float[Tensor, "row latent"], Float[np.ndarray, "row latent"]]:
         """Return a worker's room for pre-activations, at most a tile, as torch and as numpy take it."""
-        found = self._pre.get((worker, rows, latents))
-        if found is None:
+        asked = worker, rows, latents
+        if asked not in self._pre:
             pre = self.tile[worker, : rows * latents].view(rows, latents)
-            found = self._pre[worker, rows, latents] = pre, pre.numpy()
-        return found
+            self._pre[asked] = pre, pre.numpy()
+        return self._pre[asked]
 
     def entries(self, batch: int) -> Int64[np.ndarray, " entry"]:
         """Return room for the places of so many rows, sorted by latent."""

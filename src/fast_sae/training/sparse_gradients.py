@@ -78,8 +78,8 @@ class SparseGradients:
             total += self._revive(terms.aux, code, step, dead.astype(np.int32), encoder)
             used = terms.aux.places.stop
         self._add_up(code, used, found.errors)
-        told = (total, reconstruction, found.sums.active / len(x))
-        return Loss(*(torch.from_numpy(np.array(value, self._space.dtype)) for value in told), fired, None, None)
+        l0 = found.sums.active / len(x)
+        return Loss(self._scalar(total), self._scalar(reconstruction), self._scalar(l0), fired, None, None)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "batch d_in"]) -> Sums:
@@ -133,10 +133,10 @@ class SparseGradients:
             else:
                 pre.copy_(torch.addmm(b_enc, tile.tensor.to(W_enc.dtype), W_enc))
             for term in terms:
-                values, index, *_ = tile.at(slice(term.place, min(term.places.stop, term.place + n)))
-                codes.select(pre_rows, names, M, values, index, space.found[worker], space.where[worker])
+                here = tile.at(slice(term.place, min(term.places.stop, term.place + n)))
+                codes.select(pre_rows, names, M, here.values, here.index, space.found[worker], space.where[worker])
                 if W_enc.dtype != pre.dtype:
-                    codes.encode(tile.centred, space.W_encT, space.b_enc, M, values, index)
+                    codes.encode(tile.centred, space.W_encT, space.b_enc, M, here.values, here.index)
 
     def _reconstruct(
         self,
@@ -146,11 +146,11 @@ class SparseGradients:
         bias: Float[np.ndarray, " d_in"],
         target: Float[np.ndarray, "row d_in"],
     ) -> tuple[Float[np.ndarray, " prefix"], int]:
-        """Fill a term's errors, their sum, layers and slopes; return the squared errors of each prefix, and L0 · rows."""
-        values, index, layers, slopes = code.at(term.places)
+        """Fill a term's errors, their sum, layers and slopes; return squared errors by prefix, and active latents."""
+        here = code.at(term.places)
         return codes.reconstruct(
-            *(values, index, term.sizes, self._space.W_dec, bias, target),
-            *(term.layer, code.errors, layers, slopes, total),
+            *(here.values, here.index, term.sizes, self._space.W_dec, bias, target),
+            *(term.layer, code.errors, here.layers, here.slopes, total),
         )
 
     def _fired(self, code: Code) -> Bool[Tensor, " M"]:
@@ -208,6 +208,9 @@ class SparseGradients:
             b_dec -= sum(through_encoder)
         space.gradients["b_dec"][:] = b_dec
         self.norm = math.sqrt(space.squares.sum() + np.square(b_dec, dtype=np.float64).sum())
+
+    def _scalar(self, value: float) -> Float[Tensor, ""]:
+        return torch.from_numpy(np.array(value, self._space.dtype))
 
     def _row_cuts(self, rows: int) -> list[int]:
         """Cut rows so that a part stays in the cache from encoding to reconstruction."""

@@ -73,6 +73,6 @@ def _serve(asked: "SimpleQueue[Task | None]", outcomes: "SimpleQueue[BaseExcepti
 def _raised_by(work: Callable[[int], None], worker: int) -> BaseException | None:
     try:
         work(worker)
-    except BaseException as error:  # noqa: BLE001  (whoever asked raises it)
+    except BaseException as error:
         return error
     return None

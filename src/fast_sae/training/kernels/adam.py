@@ -68,7 +68,7 @@ def clip_and_round(rows, factor, bits):
             row[d] *= factor
             largest = max(largest, abs(row[d]))
         exponent = math.frexp(largest)[1]
-        if -_LEAST < exponent - bits:
+        if exponent - bits > -_LEAST:
             grid, per_grid = rows.dtype.type(2.0 ** (exponent - bits)), rows.dtype.type(2.0 ** (bits - exponent))
             for d in range(len(row)):
                 row[d] = np.rint(row[d] * per_grid) * grid
