@@ -12,18 +12,16 @@ from fast_sae.training import loop
 from fast_sae.training.settings import TrainSettings
 
 
-def learning_rate(M: int) -> float:
-    """Return 2e-4 · √(2¹⁴ / M), as dictionary_learning does by default, after Gao et al. 2024 (arXiv:2406.04093)."""
-    return 2e-4 * (2**14 / M) ** 0.5
-
-
 def train(task: Task, clock: Clock) -> Reconstruct:
-    """Train by the settings of params.yaml, but in float32, without rounded gradients, at a rate that M decides."""
+    """Train by the settings of params.yaml, but in float32, without rounded gradients, at a rate that suits M."""
     params, setting = load_params(), task.setting
     shape = {"architecture": "topk", "M": setting.M, "K": setting.K, "matryoshka": setting.matryoshka}
     sae_settings = parse_section(changed(params, "sae", shape), "sae", SAESettings)
     how = {"batch_size": setting.batch, "seed": task.seed, "dtype": "float32", "gradient_bits": None, "epochs": 1}
-    how["lr"] = learning_rate(setting.M)
+    default = parse_section(params, "train", TrainSettings).lr
+    how["lr"] = max(
+        default, 2e-4 * (2**14 / setting.M) ** 0.5
+    )  # the rule that dictionary_learning trains by, if higher
     settings = parse_section(changed(params, "train", how), "train", TrainSettings)
     rows = task.batches("train")
     b_dec, _ = loop._start(rows, settings)

@@ -34,8 +34,11 @@ from fast_sae.training.workers import Workers
 Encoder = tuple[Float[Tensor, "d_in latent"], Float[Tensor, " latent"]]
 """W_enc and b_enc of all latents or of some."""
 
-_CACHED = 2**20
-"""Numbers in the rows that a worker encodes and reconstructs at once."""
+_SMALL = 2**21
+"""Weights of an encoder that stays in the cache from one product to the next."""
+_ROWS, _ROWS_OF_LARGE = 256, 512
+"""Rows that a worker encodes and reconstructs at once: whoever is done takes the next. Each product packs the encoder
+anew, which more rows outweigh where it comes from memory."""
 _MEASURED = 1024
 """Rows that are reconstructed at once where no gradient is wanted."""
 
@@ -213,8 +216,9 @@ class SparseGradients:
         return torch.from_numpy(np.array(value, self._space.dtype))
 
     def _row_cuts(self, rows: int) -> list[int]:
-        """Cut rows so that a part stays in the cache from encoding to reconstruction."""
-        return self._workers.cuts(rows, max(1, _CACHED // self._sae.d_in))
+        """Cut rows into parts that workers take one after another."""
+        small = self._sae.d_in * self._sae.settings.M <= _SMALL
+        return self._workers.cuts(rows, _ROWS if small else _ROWS_OF_LARGE)
 
     def _even_cuts(self) -> list[int]:
         """Cut the latents so that parts have as many entries, two for each worker: whoever is done takes the next."""

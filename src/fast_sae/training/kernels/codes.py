@@ -14,7 +14,8 @@ from fast_sae.training.kernels.compile import kernel
 _BLOCK = 32
 """Pre-activations looked at together: most blocks hold nothing to keep."""
 _COLUMNS = 4096
-"""Dimensions that are worked on at once: so many of all rows or latents stay in the cache, and each is read once."""
+"""Dimensions that are worked on at once: a row of sums stays in the cache, and a shorter piece of each other row would
+wait for memory anew."""
 
 
 @kernel
