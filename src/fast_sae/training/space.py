@@ -12,8 +12,8 @@ from fast_sae.sae.base import SparseAutoencoder
 from fast_sae.training.terms import Term
 
 _TILE = 2**22
-"""Pre-activations that one thread encodes at once, 16 MB in float32: each product packs the whole encoder anew, which 64
-rows of 8,192 latents do not outweigh, and 512 do."""
+"""Pre-activations that one thread encodes at once, 16 MB in float32: each product packs the whole encoder anew, which
+64 rows of 8,192 latents do not outweigh, and 512 do."""
 
 
 @dataclass(frozen=True)
