@@ -10,8 +10,11 @@ from sae_samples import FixedDead, initialised
 from fast_sae.errors import ParamsError
 from fast_sae.sae.base import Step
 from fast_sae.sae.functional import normalized_mse, summed_squared_error, top_k
+from fast_sae.training.adam import TorchAdam
+from fast_sae.training.dead_latents import DeadLatentCounter
 from fast_sae.training.gradients import DenseGradients, gradients_of
 from fast_sae.training.kernels.codes import by_latent, encode, select
+from fast_sae.training.loop import Descent
 from fast_sae.training.sparse_gradients import SparseGradients, is_sparse
 from fast_sae.training.workers import Workers
 
@@ -193,3 +196,26 @@ def test_what_is_measured_is_chosen_in_full_whatever_training_chooses_in():
 def test_an_architecture_without_an_encoder_of_its_own_type_is_refused_in_one_line():
     with pytest.raises(ParamsError, match=r"train\.encode_in: full"):
         gradients_of(initialised(architecture="batchtopk"), None, torch.bfloat16)
+
+
+def test_sixty_rounded_steps_are_those_of_the_plain_path():
+    """Gradients to the bit, parameters but for the order of sums, with dead latents to revive on the way."""
+    ours, plain = (initialised(D_IN, architecture="topk", **TERMS[-1]).double() for _ in range(2))
+    descent = Descent(ours, clip=0.5, gradient_bits=12)
+    gradients, adam = DenseGradients(plain), TorchAdam(plain, clip=0.5, gradient_bits=12)
+    counts = [DeadLatentCounter(ours.settings.M, 0, torch.device("cpu")) for _ in range(2)]
+    revived = 0
+    with descent.alone():
+        for number in range(60):
+            x = rows(5, seed=number)
+            revived += int(counts[0].dead.sum())
+            found = descent.take_step(x, Step(number, counts[0]), 0.003)
+            wanted = gradients(x, Step(number, counts[1]))
+            adam.step(0.003, gradients.norm)
+            counts[0].observe(found.fired)
+            counts[1].observe(wanted.fired)
+            for name, parameter in ours.named_parameters():
+                other = plain.get_parameter(name)
+                assert torch.equal(parameter.grad, other.grad), (number, name)
+                assert torch.allclose(parameter, other, rtol=1e-12, atol=1e-13), (number, name)
+    assert revived

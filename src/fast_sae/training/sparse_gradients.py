@@ -206,7 +206,8 @@ class SparseGradients:
             ),
             self._even_cuts(),
         )
-        b_dec = sum(space.scales[term.layer] * error for term, error in zip(self._terms.of_x, errors, strict=True))
+        with np.errstate(invalid="ignore"):  # the scale of rows that are all equal is infinite; validation tells
+            b_dec = sum(space.scales[term.layer] * error for term, error in zip(self._terms.of_x, errors, strict=True))
         if self._sae.settings.subtract_b_dec:
             b_dec -= sum(through_encoder)
         space.gradients["b_dec"][:] = b_dec
