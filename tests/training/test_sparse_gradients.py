@@ -219,3 +219,43 @@ def test_sixty_rounded_steps_are_those_of_the_plain_path():
                 assert torch.equal(parameter.grad, other.grad), (number, name)
                 assert torch.allclose(parameter, other, rtol=1e-12, atol=1e-13), (number, name)
     assert revived
+
+
+@pytest.mark.parametrize("shape", [{"M": 1, "K": 1}, {"M": 12, "K": 1}], ids=str)
+@pytest.mark.parametrize("d_in", [1, 6])
+def test_one_latent_and_one_dimension_have_the_gradients_of_autograd(shape, d_in):
+    sae = initialised(d_in, architecture="topk", matryoshka=None, **shape).double()
+    x = torch.randn(20, d_in, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    step = Step(0, FixedDead(torch.zeros(shape["M"], dtype=torch.bool)))
+    DenseGradients(sae)(x, step)
+    wanted = {name: parameter.grad.clone() for name, parameter in sae.named_parameters()}
+    SparseGradients(sae, Workers())(x, step)
+    for name, parameter in sae.named_parameters():
+        assert torch.allclose(parameter.grad, wanted[name], rtol=1e-12, atol=1e-12), name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_is_never_kept_and_nothing_is_written_past_the_places(dtype):
+    pre = np.random.default_rng(0).standard_normal((8, 67)).astype(dtype)
+    pre[:, ::3] = np.nan
+    k, guarded = 4, np.full((2, 8, 64), 7.0)
+    values, index = guarded[0].astype(dtype), guarded[1].astype(np.int32)
+    select(
+        pre, np.arange(67, dtype=np.int32), 67, values[:, :k], index[:, :k], np.empty(67, dtype), np.empty(67, np.int32)
+    )
+    assert (values[:, k:] == 7).all()
+    assert (index[:, k:] == 7).all()
+    for row, kept, where in zip(pre, values[:, :k], index[:, :k], strict=True):
+        order = np.argsort(np.where(np.isnan(row), -np.inf, row))[::-1][:k]
+        assert sorted(where) == sorted(order)
+        assert sorted(kept) == sorted(row[order])
+
+
+def test_equal_rows_leave_no_finite_sae_behind():
+    """Their loss has no denominator: what comes of it is NaN, in the closed form as by autograd, and no crash."""
+    sae = initialised(D_IN, architecture="topk", subtract_b_dec=False)
+    descent = Descent(sae, clip=1.0, gradient_bits=None)
+    with descent.alone():
+        for number, x in enumerate((rows(), torch.ones(8, D_IN), rows())):
+            descent.take_step(x.to(sae.W_enc.dtype), Step(number, dead(0)), 0.01)
+    assert sae.b_dec.isnan().all()

@@ -64,3 +64,30 @@ def test_threads_end_with_their_workers(monkeypatch):
     for thread in threads:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_work_that_was_interrupted_is_not_taken_for_other_work(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    workers = Workers()
+    (helper,) = workers._helpers
+    monkeypatch.setattr(helper, "outcomes", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        workers.share(lambda worker, first, last: first, range(5))
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="make new ones"):
+        workers.share(lambda worker, first, last: first, range(5))
+
+
+class Interrupted:
+    """A queue in front of which Ctrl-C is pressed."""
+
+    def get(self):
+        raise KeyboardInterrupt
+
+    def put(self, outcome):
+        pass
+
+
+def test_work_is_not_shared_from_within_work(workers):
+    with pytest.raises(RuntimeError, match="make new ones"):
+        workers.share(lambda *_: workers.share(lambda *_: None, range(3)), range(3))

@@ -114,7 +114,7 @@ class SharedAdam(ClippedAdam):
         """
         flat = self._flat()
         assert norm is not None
-        factor = min(1.0, self._clip / (norm + _CLIP_EPSILON))
+        factor = min(self._clip / (norm + _CLIP_EPSILON), 1.0)  # in this order NaN stays NaN, as in torch
         self._steps += 1
         rate, correction = lr / (1 - _BETA1**self._steps), 1 / math.sqrt(1 - _BETA2**self._steps)
         numbers = (factor, 1 - _BETA1, _BETA2, 1 - _BETA2, rate, correction, _EPSILON)

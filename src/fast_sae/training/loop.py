@@ -211,7 +211,10 @@ class Descent:
         self.optimiser = SharedAdam(sae, **how, workers=self._workers) if self._workers else TorchAdam(sae, **how)
 
     def alone(self) -> AbstractContextManager[None]:
-        """Keep torch's own threads out of the way of the workers, if there are any; steps are slow without."""
+        """Keep torch's own threads out of the way of the workers, if there are any.
+
+        Steps are slow without, and their last bits a matter of timing.
+        """
         return torch_threads(1) if self._workers else nullcontext()
 
     def take_step(self, x: Float[Tensor, "batch d_in"], step: Step, lr: float) -> Loss:

@@ -87,7 +87,7 @@ class Space:
         self.W_encT, self.b_enc = sae.W_enc.detach().T.numpy(), sae.b_enc.detach().numpy()
         self.dtype = self.W_dec.dtype
         self.gradients: dict[str, Float[np.ndarray, ...]] = {
-            name: _with_gradient(parameter) for name, parameter in sae.named_parameters()
+            name: _with_gradient(parameter, transposed=name == "W_enc") for name, parameter in sae.named_parameters()
         }
         """As they lie in memory: W_enc's by latent."""
         self.names = np.arange(M, dtype=np.int32)
@@ -101,7 +101,7 @@ class Space:
         self.found = np.empty((threads, M), self.dtype)
         self.where = np.empty((threads, M), np.int32)
         self._code, self._entries = self._make(0), np.empty(0, np.int64)
-        self._pre: dict[tuple[int, int, int], tuple[Tensor, np.ndarray]] = {}
+        self._pre: dict[tuple[int, int], tuple[Tensor, np.ndarray]] = {}
 
     def code(self, batch: int) -> Code:
         """Return arrays for so many rows; new ones only for more than ever before."""
@@ -113,11 +113,14 @@ class Space:
         self, worker: int, rows: int, latents: int
     ) -> tuple[Float[Tensor, "row latent"], Float[np.ndarray, "row latent"]]:
         """Return a worker's room for pre-activations, at most a tile, as torch and as numpy take it."""
-        asked = worker, rows, latents
-        if asked not in self._pre:
-            pre = self.tile[worker, : rows * latents].view(rows, latents)
-            self._pre[asked] = pre, pre.numpy()
-        return self._pre[asked]
+        asked = worker, rows
+        if latents == len(self.names) and asked in self._pre:
+            return self._pre[asked]
+        pre = self.tile[worker, : rows * latents].view(rows, latents)
+        found = pre, pre.numpy()
+        if latents == len(self.names):  # of dead latents there are now so many and now so many
+            self._pre[asked] = found
+        return found
 
     def entries(self, batch: int) -> Int64[np.ndarray, " entry"]:
         """Return room for the places of so many rows, sorted by latent."""
@@ -135,7 +138,7 @@ class Space:
         )
 
 
-def _with_gradient(parameter: nn.Parameter) -> Float[np.ndarray, "..."]:
+def _with_gradient(parameter: nn.Parameter, *, transposed: bool) -> Float[np.ndarray, "..."]:
     """Give a parameter a gradient that stays where it is, and view it."""
     parameter.grad = torch.zeros_like(parameter)
-    return (parameter.grad if parameter.grad.is_contiguous() else parameter.grad.T).numpy()
+    return (parameter.grad.T if transposed else parameter.grad).numpy()

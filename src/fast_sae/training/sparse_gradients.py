@@ -127,7 +127,7 @@ class SparseGradients:
         """Encode rows tile by tile by W_enc and b_enc of some latents; keep each row's largest for each term."""
         W_enc, b_enc = encoder
         space, n, M = self._space, len(names), self._sae.settings.M
-        rows = max(1, space.tile.shape[1] // n)
+        rows = 1 << max(0, (space.tile.shape[1] // n).bit_length() - 1)  # few different numbers: views of each are kept
         for at in range(0, len(code), rows):
             tile = code.rows(at, min(at + rows, len(code)))
             pre, pre_rows = space.pre_activations(worker, len(tile), n)
@@ -234,7 +234,7 @@ class _Encoded:
 
     sums: Sums
     multi: float
-    """Squared errors of the multi-K reconstruction; of the last prefix if there is none."""
+    """Squared errors of the multi-K reconstruction; means nothing if there is none."""
     errors: Float[np.ndarray, "term d_in"]
     """Of each term that begins at b_dec, the sum over rows of its first layer."""
 

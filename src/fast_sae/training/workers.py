@@ -1,6 +1,7 @@
 """Threads that share the rows or latents of a step."""
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from queue import SimpleQueue
@@ -16,33 +17,41 @@ Task = tuple[Callable[[int], None], int]
 class Workers:
     """As many threads as torch has, each of which calls torch and numba with one thread of its own.
 
-    torch's own threads stay awake for a while after each operation, and would take the cores from numba's. A queue to
-    each thread and back takes half the time of an executor's futures, and a step of a small SAE asks four times.
+    torch's own threads stay awake for a while after each operation, and would take the cores from numba's. The calling
+    thread is one of the workers: who shares work brings torch to one thread in it (`torch_threads(1)`), or which part a
+    product falls to, and so its last bits, would be a matter of timing. A queue to each thread and back takes half the
+    time of an executor's futures, and a step of a small SAE asks three times.
     """
 
     def __init__(self) -> None:
         """Take torch's number of threads, the calling one among them."""
         self.threads = torch.get_num_threads()
         self._helpers = [_Helper() for _ in range(self.threads - 1)]
+        self._at_work = False
 
     def share(self, work: Callable[[int, int, int], T], cuts: Sequence[int]) -> list[T]:
         """Call work(worker, first, last) for each pair of neighbouring cuts; return what the calls return, in order.
 
         Each worker takes the next pair when it is done with one. What a call raises is raised when all have ended.
+
+        Raises:
+            RuntimeError: if work was interrupted before all had ended, or is shared from within work.
         """
-        parts, found = iter(enumerate(pairwise(cuts))), {}  # the interpreter's lock lets one at a time take from it
+        if self._at_work:
+            raise RuntimeError("workers that were interrupted may still be at work; make new ones")
+        self._at_work = True
+        parts, found = deque(enumerate(pairwise(cuts))), {}
 
         def take(worker: int) -> None:
-            for number, (first, last) in parts:
+            while part := _next(parts):
+                number, (first, last) = part
                 found[number] = work(worker, first, last)
 
         asked = self._helpers[: max(0, len(cuts) - 2)]
         for worker, helper in enumerate(asked, start=1):
             helper.asked.put((take, worker))
-        try:
-            take(0)
-        finally:
-            raised = [error for helper in asked if (error := helper.outcomes.get())]
+        raised = [error for error in (_raised_by(take, 0), *(helper.outcomes.get() for helper in asked)) if error]
+        self._at_work = False
         for error in raised:
             raise error
         return [found[number] for number in range(len(cuts) - 1)]
@@ -76,3 +85,11 @@ def _raised_by(work: Callable[[int], None], worker: int) -> BaseException | None
     except BaseException as error:
         return error
     return None
+
+
+def _next(parts: deque[T]) -> T | None:
+    """Take the next part, if there is one; a deque gives each to one thread alone."""
+    try:
+        return parts.popleft()
+    except IndexError:
+        return None

@@ -60,7 +60,7 @@ def unit_rows(rows):
 def clip_and_round(rows, factor, bits):
     """Multiply rows by the clip's factor; keep so many bits of each number, counted from the largest in its row.
 
-    As `fast_sae.sae.functional.round_to_bits`; numbers so small that their grid has none are left as they are.
+    As `fast_sae.sae.functional.round_to_bits`; rows of numbers as small as float32's smallest are left as they are.
     """
     for j in range(len(rows)):
         row, largest = rows[j], rows.dtype.type(0)

@@ -2,7 +2,8 @@
 
 A code holds the latents of `batch` rows in C places each: values (batch, C) and index (batch, C), where the index M
 stands for no latent. Every kernel works on the rows or latents it is given and lets go of the interpreter, so that
-threads share the work (`workers`); none adds across threads, so that their number changes no result.
+threads share the work (`workers`); none adds across threads: results do not hang on timing, and on the number of
+threads by rounding alone. NaN is above nothing, and so never kept.
 """
 
 from typing import no_type_check
@@ -133,7 +134,7 @@ def select(pre, names, none, values, index, found, where):
         out = 0
         for i in range(n):
             value = found[i]
-            if value > high or (value > low and ties > 0):
+            if (value > high or (value > low and ties > 0)) and out < k:
                 ties -= value <= high
                 values[b, out] = value
                 index[b, out] = names[where[i]]
