@@ -18,10 +18,8 @@ def train(task: Task, clock: Clock) -> Reconstruct:
     shape = {"architecture": "topk", "M": setting.M, "K": setting.K, "matryoshka": setting.matryoshka}
     sae_settings = parse_section(changed(params, "sae", shape), "sae", SAESettings)
     how = {"batch_size": setting.batch, "seed": task.seed, "dtype": "float32", "gradient_bits": None, "epochs": 1}
-    default = parse_section(params, "train", TrainSettings).lr
-    how["lr"] = max(
-        default, 2e-4 * (2**14 / setting.M) ** 0.5
-    )  # the rule that dictionary_learning trains by, if higher
+    by_rule = 2e-4 * (2**14 / setting.M) ** 0.5  # as dictionary_learning's TopKTrainer has it
+    how["lr"] = max(by_rule, parse_section(params, "train", TrainSettings).lr)
     settings = parse_section(changed(params, "train", how), "train", TrainSettings)
     rows = task.batches("train")
     b_dec, _ = loop._start(rows, settings)

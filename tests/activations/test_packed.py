@@ -101,9 +101,13 @@ def test_a_real_family_whose_state_runs_through_a_row_is_refused(passes):
 def test_rounding_is_no_reason_to_refuse_and_models_are_checked_once(dtype, passes, monkeypatch):
     model = truncated("mistral", dtype)
     extractor = Extractor(model, settings([0, 2, 4]), 100, packed=True)
-    extractor.compute(passes)
-    monkeypatch.setattr(model, "hidden_states", lambda *_: pytest.fail("compared twice"))
-    extractor.compute(passes)
+    alone, hidden_states = [], model.hidden_states
+    monkeypatch.setattr(model, "hidden_states", lambda rows: alone.append(rows) or hidden_states(rows))
+    first = extractor.compute(passes)
+    compared = len(alone)
+    second = extractor.compute(passes)
+    assert 0 < compared == len(alone)
+    assert all(np.array_equal(first[layer], second[layer]) for layer in (0, 2, 4))
 
 
 def test_a_row_without_room_in_memory_is_told_with_what_to_do(passes, monkeypatch):
