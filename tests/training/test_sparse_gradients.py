@@ -13,7 +13,8 @@ from fast_sae.sae.functional import normalized_mse, summed_squared_error, top_k
 from fast_sae.training.adam import TorchAdam
 from fast_sae.training.dead_latents import DeadLatentCounter
 from fast_sae.training.gradients import DenseGradients, gradients_of
-from fast_sae.training.kernels.codes import by_latent, encode, select
+from fast_sae.training.kernels.codes import by_latent, encode
+from fast_sae.training.kernels.selection import select
 from fast_sae.training.loop import Descent
 from fast_sae.training.sparse_gradients import SparseGradients, is_sparse
 from fast_sae.training.workers import Workers

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from fast_sae.sae.base import Loss, SparseAutoencoder, Step
 from fast_sae.training.kernels import codes
+from fast_sae.training.kernels.selection import select
 from fast_sae.training.space import Code, Space
 from fast_sae.training.sums import Sums
 from fast_sae.training.terms import Term, Terms
@@ -137,7 +138,7 @@ class SparseGradients:
                 pre.copy_(torch.addmm(b_enc, tile.tensor.to(W_enc.dtype), W_enc))
             for term in terms:
                 here = tile.at(slice(term.place, min(term.places.stop, term.place + n)))
-                codes.select(pre_rows, names, M, here.values, here.index, space.found[worker], space.where[worker])
+                select(pre_rows, names, M, here.values, here.index, space.found[worker], space.where[worker])
                 if W_enc.dtype != pre.dtype:
                     codes.encode(tile.centred, space.W_encT, space.b_enc, M, here.values, here.index)
 
